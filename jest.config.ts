@@ -1,0 +1,30 @@
+/** @jest-config-loader esbuild-register */
+import type { Config } from 'jest';
+
+const config: Config = {
+  testEnvironment: 'node',
+  roots: ['<rootDir>/spec'],
+  testMatch: ['**/*.spec.ts'],
+  extensionsToTreatAsEsm: ['.ts'],
+  transform: {
+    '^.+\\.ts$': [
+      '@swc/jest',
+      {
+        swcrc: false,
+        jsc: { parser: { syntax: 'typescript' }, target: 'es2023' },
+        module: { type: 'es6' },
+      },
+    ],
+  },
+  injectGlobals: false,
+  restoreMocks: true,
+  maxWorkers: '100%',
+  workerIdleMemoryLimit: '1GB',
+  collectCoverageFrom: ['lib/**/*.ts'],
+  coverageDirectory: 'coverage',
+  coverageProvider: 'babel',
+  coverageReporters: ['text-summary', 'lcov'],
+  reporters: ['default', '<rootDir>/spec/support/tally-reporter.mjs'],
+};
+
+export default config;

@@ -1,0 +1,131 @@
+/** Ends a timer; calling it after the timer fired, or twice, does nothing. */
+export type Disarm = () => void;
+
+/**
+ * Time as a port. `now()` is monotonic milliseconds (never wall time), `wallTime()` milliseconds since the epoch for
+ * anything stored or shown. Tests give a virtual clock; production uses `createClock()`.
+ */
+export interface Clock {
+  now(): number;
+  wallTime(): number;
+  /** Calls `fn` once, not before `ms` milliseconds have passed. Timers that hold the process open are the default. */
+  after(ms: number, fn: () => void, options?: { readonly unref?: boolean }): Disarm;
+  /** A coarse deadline: at most `WHEEL_TICK_MS` late, cheap enough for one per request. */
+  deadline(at: number, entry: DeadlineEntry): void;
+  cancelDeadline(entry: DeadlineEntry): void;
+}
+
+/** Lives inside the thing that has the deadline, so that arming one allocates nothing. */
+export interface DeadlineEntry {
+  onDeadline(): void;
+  /** Owned by the wheel. */
+  wheelSlot?: Set<DeadlineEntry> | undefined;
+  wheelAt?: number;
+}
+
+/** Resolution of the deadline wheel in milliseconds; well inside the promised "deadline + 250 ms". */
+export const WHEEL_TICK_MS = 10;
+
+/**
+ * When the wheel wakes up later than this, the host has stalled: answers may already lie in pipes and sockets. They
+ * count before the timers do, so expiry waits for the event loop to read them.
+ */
+const STALL_MS = 100;
+const TURNS_AFTER_STALL = 8;
+
+export function createClock(): Clock {
+  const wheel = new DeadlineWheel();
+  return {
+    now: () => performance.now(),
+    wallTime: () => Date.now(),
+    after(ms, fn, options) {
+      const timer = setTimeout(fn, Math.min(ms, MAX_TIMER_MS));
+      if (options?.unref === true) timer.unref();
+      return () => clearTimeout(timer);
+    },
+    deadline: (at, entry) => wheel.add(at, entry),
+    cancelDeadline: (entry) => wheel.remove(entry),
+  };
+}
+
+/** Node fires longer timers at once (2^31 − 1 ms, 24.8 days). */
+export const MAX_TIMER_MS = 2_147_483_647;
+
+/**
+ * Hashed timer wheel: one Set per tick, one native timer in all, armed for the earliest occupied slot and only while
+ * something waits.
+ */
+class DeadlineWheel {
+  readonly #slots = new Map<number, Set<DeadlineEntry>>();
+  #timer: NodeJS.Timeout | undefined;
+  #armedFor = Infinity;
+
+  add(at: number, entry: DeadlineEntry): void {
+    const tick = Math.ceil(at / WHEEL_TICK_MS);
+    let slot = this.#slots.get(tick);
+    if (slot === undefined) {
+      slot = new Set();
+      this.#slots.set(tick, slot);
+    }
+    slot.add(entry);
+    entry.wheelSlot = slot;
+    entry.wheelAt = tick;
+    if (tick < this.#armedFor) this.#arm(tick);
+  }
+
+  remove(entry: DeadlineEntry): void {
+    const slot = entry.wheelSlot;
+    if (slot === undefined) return;
+    entry.wheelSlot = undefined;
+    slot.delete(entry);
+    if (slot.size === 0) {
+      this.#slots.delete(entry.wheelAt ?? -1);
+      if (this.#slots.size === 0) this.#disarm();
+    }
+  }
+
+  #arm(tick: number): void {
+    if (this.#timer !== undefined) clearTimeout(this.#timer);
+    this.#armedFor = tick;
+    const delay = Math.max(1, Math.min(tick * WHEEL_TICK_MS - performance.now(), MAX_TIMER_MS));
+    this.#timer = setTimeout(() => this.#wake(), delay);
+  }
+
+  #disarm(): void {
+    if (this.#timer !== undefined) clearTimeout(this.#timer);
+    this.#timer = undefined;
+    this.#armedFor = Infinity;
+  }
+
+  #wake(): void {
+    this.#timer = undefined;
+    const late = performance.now() - this.#armedFor * WHEEL_TICK_MS;
+    if (late > STALL_MS) this.#afterTurns(TURNS_AFTER_STALL);
+    else this.#expire();
+  }
+
+  #afterTurns(turns: number): void {
+    if (turns === 0) this.#expire();
+    else setImmediate(() => this.#afterTurns(turns - 1));
+  }
+
+  #expire(): void {
+    const nowTick = Math.floor(performance.now() / WHEEL_TICK_MS);
+    this.#armedFor = Infinity;
+    let next = Infinity;
+    const due: DeadlineEntry[] = [];
+    for (const [tick, slot] of this.#slots) {
+      if (tick > nowTick) {
+        next = Math.min(next, tick);
+        continue;
+      }
+      this.#slots.delete(tick);
+      for (const entry of slot) {
+        entry.wheelSlot = undefined;
+        due.push(entry);
+      }
+    }
+    if (next !== Infinity) this.#arm(next);
+    for (const entry of due) entry.onDeadline();
+  }
+}

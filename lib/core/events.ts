@@ -1,0 +1,139 @@
+import type { Availability } from './availability.ts';
+import type { TroupeError } from './errors.ts';
+import type { Json } from './json-rpc.ts';
+
+export type ConnectionState =
+  | 'Disconnected'
+  | 'Connecting'
+  | 'Initializing'
+  | 'Connected'
+  | 'Disconnecting'
+  | 'Error'
+  | 'AuthRequired';
+
+export type ProcessState = 'Created' | 'Starting' | 'Running' | 'Stopping' | 'Stopped';
+
+export type Era = 'legacy' | 'modern';
+export type BreakerState = 'closed' | 'open' | 'half-open';
+export type ListKind = 'tools' | 'resources' | 'resourceTemplates' | 'prompts';
+
+/** Everything the engine tells about itself: a closed union, names in the past tense. `at` is wall time in milliseconds. */
+export type EngineEvent =
+  | {
+      readonly type: 'connection.changed';
+      readonly at: number;
+      readonly connection: string;
+      readonly server: string;
+      readonly from: ConnectionState;
+      readonly to: ConnectionState;
+      readonly attempt: number;
+      readonly error?: TroupeError | undefined;
+      /** Milliseconds until the next attempt, where one is planned. */
+      readonly retryInMs?: number | undefined;
+      readonly parked?: boolean | undefined;
+    }
+  | {
+      readonly type: 'process.changed';
+      readonly at: number;
+      readonly connection: string;
+      readonly server: string;
+      readonly from: ProcessState;
+      readonly to: ProcessState;
+      readonly pid?: number | undefined;
+    }
+  | {
+      readonly type: 'connection.oddity';
+      readonly at: number;
+      readonly connection: string;
+      readonly server: string;
+      readonly error: TroupeError;
+      /** Oddities of this session so far; only the 1st, 2nd, 4th, 8th … is reported. */
+      readonly count: number;
+    }
+  | {
+      readonly type: 'catalog.changed';
+      readonly at: number;
+      readonly server: string;
+      readonly kinds: readonly ListKind[];
+    }
+  | {
+      readonly type: 'catalog.item_skipped';
+      readonly at: number;
+      readonly server: string;
+      readonly kind: ListKind;
+      readonly item: string;
+      readonly reason: string;
+    }
+  | {
+      readonly type: 'catalog.name_clashed';
+      readonly at: number;
+      readonly name: string;
+      readonly servers: readonly string[];
+      readonly reason: string;
+    }
+  | {
+      readonly type: 'request.settled';
+      readonly at: number;
+      readonly seq: number;
+      readonly method: string;
+      readonly target?: string | undefined;
+      readonly server?: string | undefined;
+      readonly connection?: string | undefined;
+      readonly elapsedMs: number;
+      readonly attempts: number;
+      readonly ok: boolean;
+      readonly error?: TroupeError | undefined;
+      readonly cache?: 'hit' | 'miss' | 'stale' | 'shared' | undefined;
+    }
+  | {
+      readonly type: 'server.notified';
+      readonly at: number;
+      readonly server: string;
+      readonly connection: string;
+      readonly method: string;
+      readonly params?: Json | undefined;
+    }
+  | {
+      readonly type: 'server.asked';
+      readonly at: number;
+      readonly server: string;
+      readonly connection: string;
+      readonly method: string;
+      readonly ok: boolean;
+      readonly error?: TroupeError | undefined;
+    }
+  | {
+      readonly type: 'auth.required';
+      readonly at: number;
+      readonly server: string;
+      readonly connection: string;
+      readonly error: TroupeError;
+      /** What the host needs to go on: an authorization URL, a scope. */
+      readonly challenge?: Json | undefined;
+    }
+  | {
+      readonly type: 'breaker.changed';
+      readonly at: number;
+      readonly server: string;
+      readonly connection: string;
+      readonly from: BreakerState;
+      readonly to: BreakerState;
+    }
+  | {
+      readonly type: 'tool.quarantined';
+      readonly at: number;
+      readonly server: string;
+      readonly tool: string;
+      readonly reason: string;
+      readonly diff?: string | undefined;
+    }
+  | { readonly type: 'server.added'; readonly at: number; readonly server: string }
+  | { readonly type: 'server.removed'; readonly at: number; readonly server: string }
+  | { readonly type: 'connection.evicted'; readonly at: number; readonly server: string; readonly connection: string }
+  | { readonly type: 'connection.probed'; readonly at: number; readonly server: string; readonly connection: string; readonly ok: boolean; readonly elapsedMs: number; readonly availability: Availability }
+  | { readonly type: 'engine.stopped'; readonly at: number };
+
+export type EngineEventType = EngineEvent['type'];
+export type EventOf<T extends EngineEventType> = Extract<EngineEvent, { readonly type: T }>;
+/** Rooms tell what happened through a function they are given; only `engine` knows who listens. */
+export type Emit = (event: EngineEvent) => void;

@@ -1,0 +1,34 @@
+/** The message layer of MCP: JSON-RPC 2.0, as it stands on the wire. */
+export type RequestId = string | number;
+export type Json = Readonly<Record<string, unknown>>;
+
+export interface RpcRequest {
+  readonly jsonrpc: '2.0';
+  readonly id: RequestId;
+  readonly method: string;
+  readonly params?: Json | undefined;
+}
+
+export interface RpcNotification {
+  readonly jsonrpc: '2.0';
+  readonly method: string;
+  readonly params?: Json | undefined;
+}
+
+export interface RpcResult {
+  readonly jsonrpc: '2.0';
+  readonly id: RequestId;
+  readonly result: Json;
+}
+
+export interface RpcError {
+  readonly jsonrpc: '2.0';
+  readonly id?: RequestId | null | undefined;
+  readonly error: { readonly code: number; readonly message: string; readonly data?: unknown };
+}
+
+export type RpcMessage = RpcRequest | RpcNotification | RpcResult | RpcError;
+
+export function isJson(value: unknown): value is Json {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
