@@ -1,0 +1,481 @@
+import type { Clock } from '../core/clock.ts';
+import type { Interceptor } from '../core/interceptor.ts';
+import type { Json } from '../core/json-rpc.ts';
+import type { Limits } from '../core/limits.ts';
+import type { Logger, Random } from '../core/ports.ts';
+import type { Principal, Request } from '../core/request.ts';
+
+/*
+ * Two vocabularies in one file: what a person may write (`EngineConfig`, `ServerConfig`: loose, aliases of other
+ * hosts included) and what the engine reads (`Config`, `ResolvedServer`: frozen, every value filled). Only
+ * `normalise.ts` leads from the first to the second. Defaults and units of every option stand in `defaults.ts`.
+ */
+
+// ── what is read by the engine ──────────────────────────────────────────────────────────────────────────────────
+
+export interface StdioPlace {
+  readonly kind: 'stdio';
+  readonly command: string;
+  readonly args: readonly string[];
+  /** Configured variables only (file of `envFile` below `env`); `null` takes an inherited one away. */
+  readonly env: Readonly<Record<string, string | null>>;
+  /** Absolute where the loader knew a base; `undefined`: the working directory of the host. */
+  readonly cwd: string | undefined;
+  /** `safe`: the short list of `environment.ts`; `all`: everything; names: these beside the short list. */
+  readonly inheritEnv: InheritEnv;
+}
+
+export type InheritEnv = 'safe' | 'all' | readonly string[];
+
+export interface HttpPlace {
+  readonly kind: 'http';
+  readonly url: URL;
+  /** Lower-case names; sent to this origin only. */
+  readonly headers: Readonly<Record<string, string>>;
+  /** `auto`: Streamable HTTP, then SSE where the server answers 400, 404 or 405. */
+  readonly flavour: 'auto' | 'streamable-http' | 'sse';
+}
+
+export interface WebSocketPlace {
+  readonly kind: 'websocket';
+  readonly url: URL;
+  readonly headers: Readonly<Record<string, string>>;
+}
+
+export interface InProcessPlace {
+  readonly kind: 'in-process';
+  /** Gives a fresh `McpServer` or `Server` of `@modelcontextprotocol/server` per attempt. */
+  readonly server: () => unknown;
+}
+
+export interface CustomPlace {
+  readonly kind: 'custom';
+  /** Gives a fresh MCP SDK `Transport` per attempt. */
+  readonly transport: () => unknown;
+}
+
+/** Where a replica is. */
+export type Place = StdioPlace | HttpPlace | WebSocketPlace | InProcessPlace | CustomPlace;
+
+export interface ResolvedReplica {
+  /** `server` where there is one replica, `server#0`, `server#1` … where there are several. */
+  readonly id: string;
+  readonly where: Place;
+  /** Share of the load relative to the other replicas; above 0. */
+  readonly weight: number;
+  /** 0 is asked first; a higher tier is a fallback. */
+  readonly tier: number;
+}
+
+export interface RoutingConfig {
+  readonly strategy: string;
+  /** Options of the strategy, unread here. */
+  readonly options: Json;
+}
+
+export interface AffinityConfig {
+  readonly by:
+    | 'tool'
+    | 'resource'
+    | 'session'
+    | 'tenant'
+    | 'handle'
+    | 'key'
+    | ((request: Request) => string | undefined);
+  /** JSON pointer into the arguments; for `by: 'handle'` and `by: 'key'`. */
+  readonly argument: string | undefined;
+  readonly mode: 'prefer' | 'strict';
+  /** When the replica of a strict key is gone: fail with `affinity_lost`, move on, or move on after a new session. */
+  readonly onLoss: 'fail' | 'rehash' | 'reinit';
+}
+
+export interface TiersConfig {
+  /** `failover`: the next tier when the one before has nothing usable. `proportional`: spill as in Envoy. */
+  readonly mode: 'failover' | 'proportional';
+  /** Overprovisioning factor of `proportional` (Envoy: 1.4). */
+  readonly factor: number;
+}
+
+export interface CacheEntryConfig {
+  /** How long a result counts as fresh where the server says nothing itself, milliseconds. 0: only the server's hints count. */
+  readonly ttlMs: number;
+  /** Bytes kept at most. 0: nothing is kept. */
+  readonly maxBytes: number;
+}
+
+export interface CacheConfig {
+  readonly lists: CacheEntryConfig;
+  readonly resources: CacheEntryConfig;
+  /** `ttlMs` above 0 is the opt-in: results of trusted read-only tools are then kept. */
+  readonly tools: CacheEntryConfig;
+}
+
+export interface RetryConfig {
+  /** Attempts after the first. */
+  readonly retries: number;
+  /** Full jitter: the delay before retry k is random in 0 … min(capMs, baseMs × 2^k). */
+  readonly baseMs: number;
+  readonly capMs: number;
+  /** Retries allowed per request, over the window … */
+  readonly budgetRatio: number;
+  /** … with this floor per second. */
+  readonly budgetMinPerSecond: number;
+  readonly budgetWindowMs: number;
+}
+
+export interface BreakerConfig {
+  readonly minSamples: number;
+  /** Share of failures in the window that opens it, 0 … 1. */
+  readonly failureRatio: number;
+  /** Failures in a row that open it. */
+  readonly consecutive: number;
+  readonly windowMs: number;
+  /** First time open; doubled (`openFactor`) up to `openMaxMs`. */
+  readonly openMs: number;
+  readonly openFactor: number;
+  readonly openMaxMs: number;
+}
+
+export interface HedgeConfig {
+  /** The second request starts after this quantile of the latency seen. */
+  readonly quantile: number;
+  readonly minSamples: number;
+  readonly minDelayMs: number;
+  /** Extra requests allowed per request. */
+  readonly budgetRatio: number;
+  /** No hedge when more than this share of the slots is taken. */
+  readonly maxUtilisation: number;
+}
+
+export interface RateLimitConfig {
+  readonly perSecond: number;
+  readonly burst: number;
+}
+
+export interface AdmissionConfig {
+  /** Requests waiting for a slot. */
+  readonly maxQueue: number;
+  /** Slots of one tool, over all replicas. */
+  readonly perTool: number;
+  /** Slots of one tenant, over all replicas. */
+  readonly perTenant: number;
+}
+
+export interface OutlierConfig {
+  readonly intervalMs: number;
+  readonly consecutive: number;
+  readonly ejectionMs: number;
+  readonly ejectionMaxMs: number;
+  /** Share of the replicas ejected at most, 0 … 1. */
+  readonly maxEjected: number;
+  readonly minReplicas: number;
+}
+
+export interface ProbeConfig {
+  /** Milliseconds of silence before a ready connection is asked whether it lives. */
+  readonly intervalMs: number;
+  readonly timeoutMs: number;
+  /** Failures in a row that end the session. */
+  readonly failures: number;
+}
+
+export interface RestartConfig {
+  readonly baseMs: number;
+  readonly factor: number;
+  readonly capMs: number;
+  /** Relative spread of a delay, 0 … 1. */
+  readonly jitter: number;
+  /** More restarts than this within `periodMs` park the connection. */
+  readonly intensity: number;
+  readonly periodMs: number;
+}
+
+export interface StopConfig {
+  /** Whole time of a stop, milliseconds. */
+  readonly graceMs: number;
+  /** From the end of stdin to SIGTERM. */
+  readonly eofMs: number;
+  /** From SIGTERM to SIGKILL of the group. */
+  readonly sigtermMs: number;
+}
+
+export interface TlsConfig {
+  /** PEM text, not paths (the loader reads `caFile`, `certFile`, `keyFile`). */
+  readonly ca: readonly string[] | undefined;
+  readonly cert: string | undefined;
+  readonly key: string | undefined;
+  readonly passphrase: string | undefined;
+  readonly servername: string | undefined;
+  /** `false` only together with `allowInsecure`. */
+  readonly rejectUnauthorized: boolean;
+}
+
+/** Which tools exist for us: `includeTools`, `excludeTools` and `tools` of other hosts. Original names. */
+export interface ToolSelection {
+  /** `undefined`: all. */
+  readonly include: readonly string[] | undefined;
+  readonly exclude: readonly string[];
+}
+
+/** Credentials towards a server: read by `mcp/authorization.ts`, only its outline is checked here. */
+export type AuthConfig = Readonly<Record<string, unknown>>;
+
+export interface ResolvedServer {
+  readonly name: string;
+  /** At least one. */
+  readonly replicas: readonly ResolvedReplica[];
+  readonly era: 'auto' | 'legacy' | 'modern';
+  /** A discovery result kept from an earlier run, in place of the first probe. */
+  readonly prior: Json | undefined;
+  /** Connected by the first request that needs it, not by `start()`. */
+  readonly lazy: boolean;
+  /** Never evicted from the pool. */
+  readonly pinned: boolean;
+  /** Requests at the same time per replica. */
+  readonly maxInFlight: number;
+  readonly timeoutMs: number;
+  readonly startTimeoutMs: number;
+  readonly listTimeoutMs: number;
+  readonly routing: RoutingConfig;
+  readonly affinity: AffinityConfig | undefined;
+  readonly tiers: TiersConfig;
+  /** Servers that offer the same things and may answer when this one cannot, in this order. */
+  readonly equivalentTo: readonly string[];
+  readonly cache: CacheConfig;
+  /** `undefined`: the layer is not installed. */
+  readonly retry: RetryConfig | undefined;
+  readonly breaker: BreakerConfig | undefined;
+  readonly hedge: HedgeConfig | undefined;
+  readonly rateLimit: RateLimitConfig | undefined;
+  readonly admission: AdmissionConfig;
+  readonly outlier: OutlierConfig | undefined;
+  readonly probe: ProbeConfig | undefined;
+  readonly restart: RestartConfig;
+  readonly stop: StopConfig;
+  readonly limits: Limits;
+  readonly auth: AuthConfig | undefined;
+  readonly tls: TlsConfig | undefined;
+  /** Annotations of its tools are believed. */
+  readonly trusted: boolean;
+  /** Plain http beyond loopback, and certificates that nobody vouches for, are accepted. */
+  readonly allowInsecure: boolean;
+  readonly tools: ToolSelection;
+  /** Keys that mean nothing to us, as they were written. */
+  readonly extensions: Json;
+}
+
+export type Naming = 'prefixed' | 'transparent' | ((server: string, name: string) => string);
+
+/** With each call to the host: who asks, for whom, and when to give up. */
+export interface HostContext {
+  readonly server: string;
+  readonly principal: Principal | undefined;
+  readonly signal: AbortSignal;
+}
+
+export interface Root {
+  readonly uri: string;
+  readonly name?: string | undefined;
+}
+
+/** What the host answers to servers. Absent means: the capability is not declared. */
+export interface Host {
+  /** `sampling/createMessage`. */
+  readonly sample?: ((params: Json, context: HostContext) => Json | Promise<Json>) | undefined;
+  /** `elicitation/create`. */
+  readonly elicit?: ((params: Json, context: HostContext) => Json | Promise<Json>) | undefined;
+  /** `roots/list`. */
+  readonly roots?:
+    | readonly Root[]
+    | ((context: HostContext) => readonly Root[] | Promise<readonly Root[]>)
+    | undefined;
+  /** `notifications/message`. */
+  readonly log?: ((params: Json, context: HostContext) => void | Promise<void>) | undefined;
+  /** Client capabilities declared beside those that follow from the callbacks. */
+  readonly capabilities?: Json | undefined;
+}
+
+export interface PoolConfig {
+  /** `Infinity`: never evict. */
+  readonly maxConnections: number;
+  /** A connection unused for this long is closed, milliseconds. `Infinity`: never. */
+  readonly idleMs: number;
+}
+
+/** Owned by `security/policy`: a policy object or function, or its declarative form. Only handed through here. */
+export type PolicyConfig = object;
+/** Owned by `security/audit`: `{ file }`, a sink, or `true`. Only handed through here. */
+export type AuditConfig = object;
+
+export interface Config {
+  /** In order of declaration; names are unique; disabled servers are gone. */
+  readonly servers: readonly ResolvedServer[];
+  readonly naming: Naming;
+  readonly host: Host;
+  readonly interceptors: readonly Interceptor[];
+  readonly policy: PolicyConfig | undefined;
+  readonly principal: Principal | undefined;
+  readonly secure: boolean;
+  readonly audit: AuditConfig | undefined;
+  readonly pool: PoolConfig;
+  /** What servers have that do not say otherwise. */
+  readonly cache: CacheConfig;
+  readonly limits: Limits;
+  readonly restart: RestartConfig;
+  readonly stop: StopConfig;
+  /** Deadline of an operation that belongs to no single server, and of servers that do not say otherwise. */
+  readonly timeoutMs: number;
+  readonly startTimeoutMs: number;
+  /** Deadline of a whole list, all pages, milliseconds. */
+  readonly listTimeoutMs: number;
+  /** Connections opened at the same time. */
+  readonly startConcurrency: number;
+  /** Absolute. `undefined`: nothing is written anywhere. */
+  readonly stateDir: string | undefined;
+  /** `undefined`: the production port (`createClock()`, `Math.random`, silent). */
+  readonly clock: Clock | undefined;
+  readonly random: Random | undefined;
+  readonly logger: Logger | undefined;
+  /** Oddities of the input that harm nothing: unused keys, likely typing errors. One sentence each, no secrets. */
+  readonly warnings: readonly string[];
+  readonly extensions: Json;
+}
+
+// ── what may be written ─────────────────────────────────────────────────────────────────────────────────────────
+
+/** Every key of `T` optional, at all levels of plain options. */
+type Loose<T> = { readonly [K in keyof T]?: T[K] | undefined };
+/** A layer: `false` switches it off, `true` takes the defaults. */
+type Layer<T> = boolean | null | Loose<T> | undefined;
+
+/** Where one replica is, in the words of any MCP host. Exactly one of `command`, `url`, `server`, `transport`. */
+export interface PlaceConfig {
+  /** `stdio` `local` · `http` `streamable-http` `streamableHttp` `remote` · `sse` · `ws` `websocket`. Follows from the other fields. */
+  readonly type?: string | undefined;
+  /** Alias of `type`. */
+  readonly transportType?: string | undefined;
+  /** A program, or a program with its arguments (opencode). Never given to a shell. */
+  readonly command?: string | readonly string[] | undefined;
+  readonly args?: readonly string[] | undefined;
+  /** Variables for the program; `null` removes an inherited one. */
+  readonly env?: Readonly<Record<string, string | number | boolean | null | undefined>> | undefined;
+  /** Alias of `env` (opencode). */
+  readonly environment?: Readonly<Record<string, string | number | boolean | null | undefined>> | undefined;
+  /** A dotenv file; `env` wins over it. */
+  readonly envFile?: string | undefined;
+  readonly cwd?: string | undefined;
+  /** `true`: all of the host's environment; names: these beside the safe ones. Default `false`: the safe ones. */
+  readonly inheritEnv?: boolean | 'safe' | 'all' | readonly string[] | undefined;
+  readonly url?: string | URL | undefined;
+  /** Aliases of `url` (Windsurf, Gemini CLI). */
+  readonly serverUrl?: string | undefined;
+  readonly httpUrl?: string | undefined;
+  readonly headers?: Readonly<Record<string, string | number | boolean | null | undefined>> | undefined;
+  readonly server?: (() => unknown) | undefined;
+  readonly transport?: (() => unknown) | undefined;
+}
+
+export interface ReplicaConfig extends PlaceConfig {
+  readonly weight?: number | undefined;
+  readonly tier?: number | undefined;
+}
+
+export interface ServerConfig extends PlaceConfig {
+  /** Fields given beside `replicas` hold for each of them; a number asks for that many copies. */
+  readonly replicas?: readonly ReplicaConfig[] | number | undefined;
+  readonly disabled?: boolean | undefined;
+  readonly enabled?: boolean | undefined;
+  readonly era?: 'auto' | 'legacy' | 'modern' | undefined;
+  readonly prior?: Json | undefined;
+  readonly lazy?: boolean | undefined;
+  readonly pinned?: boolean | undefined;
+  readonly maxInFlight?: number | undefined;
+  readonly timeoutMs?: number | undefined;
+  readonly startTimeoutMs?: number | undefined;
+  readonly listTimeoutMs?: number | undefined;
+  /** A name, or a name with the options of the strategy beside it. */
+  readonly routing?:
+    | string
+    | { readonly strategy?: string | undefined; readonly [option: string]: unknown }
+    | undefined;
+  readonly affinity?: AffinityConfig['by'] | Loose<AffinityConfig> | null | undefined;
+  /** Options, or replicas by tier: `[[first, …], [fallback, …]]`. */
+  readonly tiers?:
+    | TiersConfig['mode']
+    | Loose<TiersConfig>
+    | readonly (readonly ReplicaConfig[])[]
+    | undefined;
+  readonly equivalentTo?: string | readonly string[] | undefined;
+  readonly cache?: CacheInput | undefined;
+  readonly retry?: Layer<RetryConfig>;
+  readonly breaker?: Layer<BreakerConfig>;
+  readonly hedge?: Layer<HedgeConfig>;
+  /** A number is the rate per second. */
+  readonly rateLimit?: number | false | null | Loose<RateLimitConfig> | undefined;
+  readonly admission?: Loose<AdmissionConfig> | undefined;
+  readonly outlier?: Layer<OutlierConfig>;
+  readonly probe?: Layer<ProbeConfig>;
+  readonly restart?: Loose<RestartConfig> | undefined;
+  readonly stop?: Loose<StopConfig> | undefined;
+  readonly limits?: Loose<Limits> | undefined;
+  readonly auth?: AuthConfig | null | undefined;
+  readonly tls?: TlsInput | undefined;
+  readonly trusted?: boolean | undefined;
+  readonly allowInsecure?: boolean | undefined;
+  /** `['*']` or a list of names (Copilot), or both directions. */
+  readonly tools?: readonly string[] | Loose<ToolSelection> | undefined;
+  readonly includeTools?: readonly string[] | undefined;
+  readonly excludeTools?: readonly string[] | undefined;
+  /** Whatever else a host's file carries is kept under `extensions`. */
+  readonly [key: string]: unknown;
+}
+
+export type CacheInput =
+  | boolean
+  | { readonly [K in keyof CacheConfig]?: boolean | Loose<CacheEntryConfig> | undefined };
+
+export interface TlsInput {
+  readonly ca?: string | Uint8Array | readonly (string | Uint8Array)[] | undefined;
+  readonly cert?: string | Uint8Array | undefined;
+  readonly key?: string | Uint8Array | undefined;
+  readonly passphrase?: string | undefined;
+  readonly servername?: string | undefined;
+  readonly rejectUnauthorized?: boolean | undefined;
+  /** Paths, read once when the configuration is read. */
+  readonly caFile?: string | undefined;
+  readonly certFile?: string | undefined;
+  readonly keyFile?: string | undefined;
+}
+
+export type ServersInput =
+  | Readonly<Record<string, ServerConfig>>
+  | ReadonlyMap<string, ServerConfig>
+  | readonly ResolvedServer[];
+
+/** What `createEngine` takes: this, the text of any MCP host's file as an object, or what `loadConfig` returned. */
+export interface EngineConfig {
+  readonly servers?: ServersInput | undefined;
+  /** Alias of `servers`. */
+  readonly mcpServers?: ServersInput | undefined;
+  readonly naming?: Naming | undefined;
+  readonly host?: Host | undefined;
+  readonly interceptors?: readonly Interceptor[] | undefined;
+  readonly policy?: PolicyConfig | undefined;
+  readonly principal?: Principal | string | undefined;
+  readonly secure?: boolean | undefined;
+  readonly audit?: AuditConfig | boolean | string | undefined;
+  readonly pool?: Loose<PoolConfig> | undefined;
+  readonly cache?: CacheInput | undefined;
+  readonly limits?: Loose<Limits> | undefined;
+  readonly restart?: Loose<RestartConfig> | undefined;
+  readonly stop?: Loose<StopConfig> | undefined;
+  readonly timeoutMs?: number | undefined;
+  readonly startTimeoutMs?: number | undefined;
+  readonly listTimeoutMs?: number | undefined;
+  readonly startConcurrency?: number | undefined;
+  readonly stateDir?: string | undefined;
+  readonly clock?: Clock | undefined;
+  readonly random?: Random | undefined;
+  readonly logger?: Logger | undefined;
+  readonly [key: string]: unknown;
+}
