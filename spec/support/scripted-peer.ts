@@ -1,3 +1,4 @@
+/* oxlint-disable unicorn/prefer-add-event-listener -- a transport of the SDK has callback properties, no listeners */
 import type { Json, RequestId, RpcMessage, RpcNotification, RpcRequest } from '../../lib/core/json-rpc.ts';
 import { createMemoryPair } from '../../lib/mcp/transports/memory-pair.ts';
 import type { SdkTransport } from '../../lib/mcp/transports/sdk-transport.ts';

@@ -1,3 +1,4 @@
+/* oxlint-disable unicorn/prefer-add-event-listener -- a transport of the SDK has callback properties, no listeners */
 import { describe, it, expect } from '@jest/globals';
 import { Client } from '@modelcontextprotocol/client';
 import type { Transport } from '@modelcontextprotocol/client';
@@ -73,7 +74,7 @@ describe('createMemoryPair', () => {
     await a.send(note(1));
     await new Promise((resolve) => setTimeout(resolve, 5));
     stop = true;
-    await a.close();
+    expect(await a.close()).toBeUndefined();
   });
 
   it('closes the other end after what was under way, once each', async () => {
@@ -91,7 +92,7 @@ describe('createMemoryPair', () => {
     await a.close();
     await turn();
     await b.close();
-    expect(log).toEqual(['a closed', 'b got one', 'Not connected', 'b closed']);
+    expect(log).toEqual(['a closed', 'b got one', 'b closed', 'Not connected']);
     await expect(a.send(note(3))).rejects.toThrow('Not connected');
     await expect(a.start()).rejects.toThrow('Not connected');
   });
@@ -115,9 +116,9 @@ describe('createMemoryPair', () => {
 });
 
 describe('createScriptedPeer', () => {
-  const connect = async (transport: unknown, mode: 'auto' | 'legacy'): Promise<Client> => {
+  const connect = async (transport: Transport, mode: 'auto' | 'legacy'): Promise<Client> => {
     const client = new Client({ name: 'c', version: '1' }, { versionNegotiation: { mode } });
-    await client.connect(transport as Transport);
+    await client.connect(transport);
     return client;
   };
 
@@ -133,12 +134,11 @@ describe('createScriptedPeer', () => {
     expect(request.params?.['name']).toBe('echo');
     expect((await call).content).toEqual([{ type: 'text', text: '{"n":1}' }]);
 
-    const failing = expect(client.callTool({ name: 'echo' })).rejects.toMatchObject({
-      code: -32000,
-      data: { why: 1 },
-    });
-    await peer.expectRequest('tools/call').fail(-32000, 'no', { why: 1 });
-    await failing;
+    const failing = client.callTool({ name: 'echo' });
+    await Promise.all([
+      expect(failing).rejects.toMatchObject({ code: -32000, data: { why: 1 } }),
+      peer.expectRequest('tools/call').fail(-32000, 'no', { why: 1 }),
+    ]);
     await client.close();
   });
 
@@ -159,11 +159,13 @@ describe('createScriptedPeer', () => {
     const peer = createScriptedPeer();
     const client = new Client({ name: 'c', version: '1' }, { capabilities: { roots: {} } });
     client.setRequestHandler('roots/list', () => ({ roots: [{ uri: 'file:///r' }] }));
-    await client.connect(peer.transport as unknown as Transport);
+    await client.connect(peer.transport);
     expect(await peer.request('roots/list')).toEqual({ roots: [{ uri: 'file:///r' }] });
-    const hung = expect(client.callTool({ name: 'x' })).rejects.toMatchObject({ code: 'CONNECTION_CLOSED' });
-    await peer.expectRequest('tools/call').die();
-    await hung;
+    const lost = client.callTool({ name: 'x' });
+    await Promise.all([
+      expect(lost).rejects.toMatchObject({ code: 'CONNECTION_CLOSED' }),
+      peer.expectRequest('tools/call').die(),
+    ]);
     expect(peer.connections).toBe(1);
   });
 });
