@@ -1,0 +1,17 @@
+import type { Random } from '../core/ports.ts';
+
+export interface BackoffOptions {
+  /** First delay, milliseconds. */
+  readonly baseMs: number;
+  readonly factor: number;
+  readonly capMs: number;
+  /** Relative spread: 0.2 means ±20 %. */
+  readonly jitter: number;
+}
+
+/** Delay before restart number `restart` (from 1): `base × factor^(restart−1)`, capped, spread by the jitter. */
+export function backoff(restart: number, options: BackoffOptions, random: Random): number {
+  const { baseMs, factor, capMs, jitter } = options;
+  const plain = Math.min(capMs, baseMs * factor ** Math.max(0, restart - 1));
+  return Math.round(plain * (1 + jitter * (2 * random() - 1)));
+}

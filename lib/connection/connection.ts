@@ -1,0 +1,212 @@
+import { createActor, type Actor, type SnapshotFrom } from 'xstate';
+import type { Clock } from '../core/clock.ts';
+import { TroupeError } from '../core/errors.ts';
+import type { ConnectionState } from '../core/events.ts';
+import type { Session, SessionObserver } from '../mcp/session/session.ts';
+import type { Attempt } from './attempt.ts';
+import { connectionMachine, type RestartVerdict } from './connection.machine.ts';
+
+export interface ConnectionChange {
+  readonly from: ConnectionState;
+  readonly to: ConnectionState;
+  readonly attempt: number;
+  readonly error: TroupeError | undefined;
+  readonly retryInMs: number | undefined;
+  readonly parked: boolean;
+}
+
+export interface ConnectionOptions {
+  /** `server`, `server#replica` or `server#replica@scope`. */
+  readonly id: string;
+  readonly server: string;
+  readonly clock: Clock;
+  readonly createAttempt: (assumeLegacy: boolean) => Attempt;
+  readonly restart: (error: TroupeError) => RestartVerdict;
+  /** Every transition, once and in order. */
+  readonly onChange: (change: ConnectionChange) => void;
+  /** A session stands; the answer is who listens to it. */
+  readonly onSession: (session: Session) => Omit<SessionObserver, 'onLost'>;
+}
+
+/**
+ * A durable connection: one per replica and credential scope. It owns the actor; sessions come and go. The request
+ * path reads `session` and never sends a message to the actor and waits.
+ */
+export class Connection {
+  readonly id: string;
+  readonly server: string;
+  readonly #options: ConnectionOptions;
+  readonly #actor: Actor<typeof connectionMachine>;
+  #state: ConnectionState = 'Disconnected';
+  #since: number;
+  #wakeWhenClosed = false;
+  #restarts = 0;
+  #waiters: Array<() => void> = [];
+
+  constructor(options: ConnectionOptions) {
+    const { clock } = options;
+    this.id = options.id;
+    this.server = options.server;
+    this.#options = options;
+    this.#since = clock.wallTime();
+    let latest: Attempt | undefined;
+    this.#actor = createActor(connectionMachine, {
+      clock: xstateClock(clock),
+      input: {
+        createAttempt: (assumeLegacy) => {
+          latest = options.createAttempt(assumeLegacy);
+          return latest;
+        },
+        restart: options.restart,
+        connected: (session) => {
+          const attempt = latest;
+          const observer = options.onSession(session);
+          session.observe({ ...observer, onLost: (error) => attempt?.reportLost(error) });
+        },
+      },
+    });
+    this.#actor.subscribe({
+      next: (snapshot) => this.#moved(snapshot),
+      // A defect of ours in the actor must not reach the host as an uncaught exception: it is an error of this connection.
+      error: (error) => this.#broken(error),
+    });
+    this.#actor.start();
+  }
+
+  get state(): ConnectionState {
+    return this.#state;
+  }
+
+  /** Wall time of the last transition, milliseconds. */
+  get since(): number {
+    return this.#since;
+  }
+
+  /** The open session; undefined unless Connected. */
+  get session(): Session | undefined {
+    return this.#state === 'Connected' ? this.#actor.getSnapshot().context.session : undefined;
+  }
+
+  get error(): TroupeError | undefined {
+    return this.#actor.getSnapshot().context.error;
+  }
+
+  get attempt(): number {
+    return this.#actor.getSnapshot().context.attempts;
+  }
+
+  get parked(): boolean {
+    return this.#state === 'Error' && this.#actor.getSnapshot().context.verdict?.parked === true;
+  }
+
+  /** Restarts after a failure since the connection was made. */
+  get restarts(): number {
+    return this.#restarts;
+  }
+
+  /** Whether it will be Connected without anybody doing anything. */
+  get willConnect(): boolean {
+    if (this.#state === 'Connecting' || this.#state === 'Initializing') return true;
+    return this.#state === 'Error' && this.#actor.getSnapshot().context.verdict?.delayMs !== undefined;
+  }
+
+  /** Begins to connect, or does so at once instead of after the backoff. Does nothing when already under way. */
+  wake(): void {
+    if (this.#state === 'Disconnecting') this.#wakeWhenClosed = true;
+    else this.#actor.send({ type: 'connect' });
+  }
+
+  /** New credentials are there. */
+  authorized(): void {
+    this.#actor.send({ type: 'authorized' });
+  }
+
+  /** Lets pending work finish for at most `graceMs`, then ends it. Resolves when Disconnected. */
+  async disconnect(graceMs: number): Promise<void> {
+    this.#wakeWhenClosed = false;
+    if (this.#state !== 'Disconnected') this.#actor.send({ type: 'disconnect', graceMs });
+    await this.settled((state) => state === 'Disconnected');
+  }
+
+  /** Resolves when `accept` holds for the state, now or later. */
+  async settled(accept: (state: ConnectionState) => boolean): Promise<void> {
+    while (!accept(this.#state)) {
+      await new Promise<void>((resolve) => {
+        this.#waiters.push(resolve);
+      });
+    }
+  }
+
+  /** Ends the actor; only after `disconnect`. */
+  dispose(): void {
+    this.#actor.stop();
+  }
+
+  #moved(snapshot: SnapshotFrom<typeof connectionMachine>): void {
+    const to = topState(snapshot.value);
+    const from = this.#state;
+    if (to === from) return;
+    this.#state = to;
+    this.#since = this.#options.clock.wallTime();
+    if (from === 'Error' && to === 'Connecting') this.#restarts += 1;
+    const { context } = snapshot;
+    this.#options.onChange({
+      from,
+      to,
+      attempt: context.attempts,
+      error: to === 'Error' || to === 'AuthRequired' ? context.error : undefined,
+      retryInMs: to === 'Error' ? context.verdict?.delayMs : undefined,
+      parked: to === 'Error' && context.verdict?.parked === true,
+    });
+    const waiters = this.#waiters;
+    this.#waiters = [];
+    for (const wake of waiters) wake();
+    if (to === 'Disconnected' && this.#wakeWhenClosed) {
+      this.#wakeWhenClosed = false;
+      // After this transition has been told to everyone: each is observed once, in order.
+      queueMicrotask(() => this.#actor.send({ type: 'connect' }));
+    }
+  }
+
+  #broken(error: unknown): void {
+    const from = this.#state;
+    this.#state = 'Error';
+    this.#options.onChange({
+      from,
+      to: 'Error',
+      attempt: this.attempt,
+      error: new TroupeError('internal', 'the connection actor failed', { server: this.server, connection: this.id, cause: error }),
+      retryInMs: undefined,
+      parked: true,
+    });
+  }
+}
+
+function topState(value: unknown): ConnectionState {
+  return (typeof value === 'string' ? value : Object.keys(value as object)[0]) as ConnectionState;
+}
+
+/** XState's timers on our clock, so that backoff runs on virtual time in tests. */
+function xstateClock(clock: Clock): { setTimeout: (fn: () => void, ms: number) => number; clearTimeout: (id: number) => void } {
+  const armed = new Map<number, () => void>();
+  let next = 1;
+  return {
+    setTimeout(fn, ms) {
+      const id = next++;
+      const disarm = clock.after(
+        ms,
+        () => {
+          armed.delete(id);
+          fn();
+        },
+        { unref: true },
+      );
+      armed.set(id, disarm);
+      return id;
+    },
+    clearTimeout(id) {
+      armed.get(id)?.();
+      armed.delete(id);
+    },
+  };
+}

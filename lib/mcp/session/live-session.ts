@@ -1,0 +1,244 @@
+import type { Client } from '@modelcontextprotocol/client';
+import { Cancellation } from '../../core/cancellation.ts';
+import type { Clock } from '../../core/clock.ts';
+import { TroupeError, isTroupeError } from '../../core/errors.ts';
+import type { Era } from '../../core/events.ts';
+import { isJson, type Json } from '../../core/json-rpc.ts';
+import type { Limits } from '../../core/limits.ts';
+import type { Dispatcher } from '../wire/dispatcher.ts';
+import { headerValue, paramHeaderValues, paramHeaders } from '../wire/param-headers.ts';
+import type { Validators } from '../wire/validators.ts';
+import type { Wire } from '../wire/wire.ts';
+import { supportsMethod } from './capabilities.ts';
+import type { Session, SessionObserver, SessionRequest } from './session.ts';
+import { legacySubscriptions, modernSubscriptions, type Subscriptions } from './subscriptions.ts';
+
+export interface LiveSessionOptions {
+  readonly wire: Wire;
+  readonly client: Client;
+  readonly era: Era;
+  readonly protocolVersion: string;
+  readonly envelope: Json | undefined;
+  readonly limits: Limits;
+  readonly clock: Clock;
+  readonly validators: Validators;
+}
+
+/** Time for the small requests a session makes by itself (subscribe, listen acknowledgement), milliseconds. */
+const HOUSEKEEPING_MS = 10_000;
+
+interface KnownTool {
+  readonly outputSchema: Json | undefined;
+  readonly headers: ReturnType<typeof paramHeaders>;
+}
+
+/** The session that `openSession` returns. */
+export class LiveSession implements Session {
+  readonly era: Era;
+  readonly protocolVersion: string;
+  readonly serverInfo: Json;
+  readonly capabilities: Json;
+  readonly instructions: string | undefined;
+  readonly #options: LiveSessionOptions;
+  readonly #dispatcher: Dispatcher;
+  readonly #mirrorsHeaders: boolean;
+  readonly #subscriptions: Subscriptions;
+  #tools = new Map<string, KnownTool>();
+  #observer: SessionObserver | undefined;
+  #lost: TroupeError | undefined;
+  #closing: Promise<void> | undefined;
+
+  constructor(options: LiveSessionOptions) {
+    const { client, wire, era } = options;
+    this.#options = options;
+    this.era = era;
+    this.protocolVersion = options.protocolVersion;
+    this.capabilities = jsonOr(client.getServerCapabilities());
+    this.serverInfo = jsonOr(client.getServerVersion());
+    this.instructions = client.getInstructions();
+    this.#mirrorsHeaders = era === 'modern' && wire.channel.streamPerRequest;
+    this.#dispatcher = wire.dispatch(options.envelope);
+    this.#subscriptions =
+      era === 'modern'
+        ? modernSubscriptions({
+            client,
+            capabilities: this.capabilities,
+            protocolVersion: this.protocolVersion,
+            clock: options.clock,
+            server: wire.server,
+            connection: wire.connection,
+            timeoutMs: HOUSEKEEPING_MS,
+            onGap: () => this.#missedChanges(),
+            onFailed: (error) => this.#streamFailed(error),
+          })
+        : legacySubscriptions(
+            (request) => this.request(request),
+            (cancellation) => this.#housekeeping(cancellation),
+          );
+    wire.observe({
+      onNotification: (method, params) => this.#observer?.onNotification(method, params),
+      onClose: (error) => this.#end(error),
+      onOddity: (error, count) => this.#observer?.onOddity(error, count),
+    });
+  }
+
+  get transport(): string {
+    return this.#options.wire.channel.kind;
+  }
+
+  get inFlight(): number {
+    return this.#dispatcher.size;
+  }
+
+  request(request: SessionRequest): Promise<Json> {
+    const { method, params } = request;
+    if (!this.supports(method)) return Promise.reject(this.#unsupported(method));
+    const answered = this.#dispatcher.call(
+      this.#mirrorsHeaders ? { ...request, headers: this.#headers(method, params) } : request,
+    );
+    const known = method === 'tools/call' ? this.#tools.get(String(params?.['name'])) : undefined;
+    if (known?.outputSchema === undefined) return answered.catch((error: unknown) => this.#failed(error));
+    const schema = known.outputSchema;
+    return answered.then(
+      (result) => this.#checked(result, schema, String(params?.['name'])),
+      (error: unknown) => this.#failed(error),
+    );
+  }
+
+  notify(method: string, params?: Json): void {
+    const { wire, envelope } = this.#options;
+    const body = envelope === undefined ? params : { ...params, _meta: envelope };
+    const sent = wire.channel.send({ jsonrpc: '2.0', method, ...(body === undefined ? {} : { params: body }) });
+    if (sent !== undefined) sent.catch((error: unknown) => wire.onOddity(TroupeError.from(error)));
+  }
+
+  supports(method: string): boolean {
+    return supportsMethod(this.capabilities, method, this.protocolVersion);
+  }
+
+  observe(observer: SessionObserver): void {
+    this.#observer = observer;
+    if (this.#lost !== undefined) observer.onLost(this.#lost);
+  }
+
+  setSubscriptions(uris: ReadonlySet<string>): Promise<void> {
+    return this.#subscriptions.set(uris);
+  }
+
+  knowTools(tools: readonly Json[]): void {
+    const known = new Map<string, KnownTool>();
+    for (const tool of tools) {
+      const outputSchema = isJson(tool['outputSchema']) ? tool['outputSchema'] : undefined;
+      const headers = this.#mirrorsHeaders ? paramHeaders(tool['inputSchema']) : [];
+      if (outputSchema !== undefined || headers.length > 0) known.set(String(tool['name']), { outputSchema, headers });
+    }
+    this.#tools = known;
+  }
+
+  close(graceMs: number): Promise<void> {
+    this.#closing ??= this.#close(graceMs);
+    return this.#closing;
+  }
+
+  async #close(graceMs: number): Promise<void> {
+    const { wire, client, clock } = this.#options;
+    const started = clock.now();
+    this.#subscriptions.close();
+    if (this.#dispatcher.size > 0 && graceMs > 0 && this.#lost === undefined) {
+      await new Promise<void>((resolve) => {
+        const disarm = clock.after(graceMs, resolve);
+        void this.#dispatcher.drained().then(() => {
+          disarm();
+          resolve();
+        });
+      });
+    }
+    this.#dispatcher.abort(
+      new TroupeError('stopped', 'the engine ended the connection', { server: wire.server, connection: wire.connection }),
+    );
+    await wire.channel.close(Math.max(0, graceMs - (clock.now() - started)));
+    await client.close().catch(() => {});
+  }
+
+  #end(error: TroupeError): void {
+    if (this.#lost !== undefined) return;
+    this.#lost = error;
+    this.#subscriptions.close();
+    this.#dispatcher.close(error);
+    this.#observer?.onLost(error);
+  }
+
+  #failed(error: unknown): never {
+    // A refused connection or refused credentials end the session, not only this request: the next one would fare alike.
+    if (isTroupeError(error) && this.#closing === undefined && this.#lost === undefined && endsSession(error)) this.#end(error);
+    throw error;
+  }
+
+  #checked(result: Json, schema: Json, tool: string): Json {
+    if (result['isError'] === true || (result['resultType'] !== undefined && result['resultType'] !== 'complete')) return result;
+    const { wire, validators } = this.#options;
+    const facts = { server: wire.server, connection: wire.connection, delivery: 'answered' as const };
+    if (result['structuredContent'] === undefined) {
+      throw new TroupeError('invalid_response', `tool ${tool} declares an outputSchema but sent no structuredContent`, facts);
+    }
+    const verdict = validators.check(schema, result['structuredContent'], `${wire.server}/${tool}`);
+    if ('ok' in verdict) {
+      if (verdict.ok) return result;
+      throw new TroupeError('invalid_response', `structuredContent of tool ${tool} breaks its outputSchema: ${verdict.reason}`, facts);
+    }
+    wire.onOddity(new TroupeError('unsupported', `outputSchema of tool ${tool} cannot be checked: ${verdict.reason}`, facts));
+    return result;
+  }
+
+  #headers(method: string, params: Json | undefined): Record<string, string> {
+    const headers: Record<string, string> = { 'Mcp-Method': method };
+    const name = method === 'resources/read' ? params?.['uri'] : params?.['name'];
+    if (typeof name === 'string' && NAMED.has(method)) headers['Mcp-Name'] = headerValue(name);
+    if (method !== 'tools/call') return headers;
+    const declared = this.#tools.get(String(params?.['name']))?.headers;
+    return declared === undefined || declared.length === 0
+      ? headers
+      : Object.assign(headers, paramHeaderValues(declared, params?.['arguments']));
+  }
+
+  #housekeeping(cancellation: Cancellation): () => void {
+    const { wire, clock } = this.#options;
+    return clock.after(HOUSEKEEPING_MS, () =>
+      cancellation.cancel(
+        new TroupeError('deadline_exceeded', `no answer within ${HOUSEKEEPING_MS} ms`, { server: wire.server, connection: wire.connection }),
+      ),
+    );
+  }
+
+  #missedChanges(): void {
+    for (const feature of ['tools', 'resources', 'prompts']) {
+      if (isJson(this.capabilities[feature])) this.#observer?.onNotification(`notifications/${feature}/list_changed`, undefined);
+    }
+  }
+
+  #streamFailed(error: TroupeError): void {
+    if (endsSession(error)) this.#end(error);
+    else this.#observer?.onOddity(error, 1);
+  }
+
+  #unsupported(method: string): TroupeError {
+    const { wire } = this.#options;
+    return new TroupeError('unsupported', `the server does not advertise what ${method} needs`, {
+      server: wire.server,
+      connection: wire.connection,
+    });
+  }
+}
+
+const NAMED: ReadonlySet<string> = new Set(['tools/call', 'prompts/get', 'resources/read']);
+
+function jsonOr(value: unknown): Json {
+  return isJson(value) ? value : {};
+}
+
+/** Refused before anything was sent, and not for being busy (that has a status): the server is not there. */
+function endsSession(error: TroupeError): boolean {
+  if (error.code === 'auth_required') return isJson(error.data) ? error.data['status'] !== 403 : true;
+  if (error.code !== 'unavailable' || error.delivery !== 'unsent') return false;
+  return !isJson(error.data) || error.data['status'] === undefined;
+}

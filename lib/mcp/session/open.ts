@@ -1,0 +1,177 @@
+import {
+  CLIENT_CAPABILITIES_META_KEY,
+  CLIENT_INFO_META_KEY,
+  Client,
+  LOG_LEVEL_META_KEY,
+  PROTOCOL_VERSION_META_KEY,
+  type ClientCapabilities,
+  type Implementation,
+  type PriorDiscovery,
+  type VersionNegotiationOptions,
+} from '@modelcontextprotocol/client';
+import type { Cancellation } from '../../core/cancellation.ts';
+import type { Clock } from '../../core/clock.ts';
+import { TroupeError } from '../../core/errors.ts';
+import type { Era } from '../../core/events.ts';
+import { isJson, type Json } from '../../core/json-rpc.ts';
+import type { Limits } from '../../core/limits.ts';
+import { fromSdk } from '../errors.ts';
+import type { Validators } from '../wire/validators.ts';
+import type { Wire } from '../wire/wire.ts';
+import { LiveSession } from './live-session.ts';
+import type { HostDoor, Session } from './session.ts';
+import type { Verdict, Verdicts } from './verdicts.ts';
+
+export const MODERN_REVISION = '2026-07-28';
+
+export interface OpenOptions {
+  readonly wire: Wire;
+  readonly clientInfo: Implementation;
+  /** Which era to speak; `auto` asks first, unless a verdict is known. */
+  readonly era: 'auto' | Era;
+  /** A verdict given by the host, used before any cached one. */
+  readonly prior?: Verdict | undefined;
+  readonly verdicts: Verdicts;
+  /** Server and credential: what a verdict belongs to. */
+  readonly verdictKey: string;
+  /** The last attempt showed that asking ends the server: open it as a legacy one. */
+  readonly assumeLegacy: boolean;
+  readonly host: HostDoor;
+  /** Level of log messages wanted from a modern server; absent means none. */
+  readonly logLevel?: string | undefined;
+  readonly limits: Limits;
+  readonly clock: Clock;
+  readonly validators: Validators;
+  /** For the whole opening, milliseconds. */
+  readonly timeoutMs: number;
+  readonly cancellation: Cancellation;
+}
+
+/** What an opening that failed asks of the next one; found in `data.reopen` of its error. */
+export type Reopen = 'legacy' | 'probe';
+
+/** A silent stdio server is a legacy one; waiting longer than this for it to show delays everyone. */
+const PROBE_SHARE = 0.3;
+
+/**
+ * Opens the protocol on a wire: negotiation, handshake, and the lane of ordinary requests. A fresh SDK client serves
+ * each call; on failure the wire is left to its owner, who closes it.
+ */
+export async function openSession(options: OpenOptions): Promise<Session> {
+  const { wire, cancellation, verdicts, verdictKey } = options;
+  const facts = { server: wire.server, connection: wire.connection };
+  const cached = options.prior ?? (options.era === 'auto' ? verdicts.get(verdictKey) : undefined);
+  const prior: Verdict | undefined = options.assumeLegacy ? { kind: 'legacy' } : cached;
+  const client = createClient(options, prior);
+  const slot = cancellation.listen(() => wire.sdkLane.closed());
+  try {
+    await client.connect(wire.sdkLane, {
+      timeout: options.timeoutMs,
+      ...(prior === undefined ? {} : { prior: prior as PriorDiscovery }),
+    });
+  } catch (error) {
+    if (cancellation.reason !== undefined) throw cancellation.reason;
+    throw failedOpening(error, options, prior);
+  } finally {
+    cancellation.ignore(slot);
+  }
+  cancellation.throwIfCancelled();
+  const version = client.getNegotiatedProtocolVersion();
+  if (version === undefined) throw new TroupeError('protocol_error', 'the opening ended without a protocol version', facts);
+  const era: Era = client.getProtocolEra() === 'modern' ? 'modern' : 'legacy';
+  const session = new LiveSession({
+    wire,
+    client,
+    era,
+    protocolVersion: version,
+    envelope: era === 'modern' ? envelope(options, version) : undefined,
+    limits: options.limits,
+    clock: options.clock,
+    validators: options.validators,
+  });
+  if (prior?.kind === 'modern' && options.prior === undefined) await confirm(session, options);
+  if (options.era === 'auto') {
+    const discover = client.getDiscoverResult();
+    verdicts.put(verdictKey, era === 'modern' && isJson(discover) ? { kind: 'modern', discover } : { kind: 'legacy' });
+  }
+  return session;
+}
+
+function createClient(options: OpenOptions, prior: Verdict | undefined): Client {
+  const { wire, host, era } = options;
+  const negotiation: VersionNegotiationOptions | undefined =
+    prior !== undefined || era === 'legacy' || options.assumeLegacy
+      ? undefined
+      : {
+          mode: era === 'modern' ? { pin: MODERN_REVISION } : 'auto',
+          probe: { timeoutMs: Math.max(1, Math.round(options.timeoutMs * (wire.channel.kind === 'stdio' ? PROBE_SHARE : 1))) },
+        };
+  const client = new Client(options.clientInfo, {
+    capabilities: host.capabilities as ClientCapabilities,
+    // Results are checked by our own lane; the SDK's default validator compiles every schema it sees and keeps it.
+    jsonSchemaValidator: { getValidator: () => (input) => ({ valid: true, data: input as never, errorMessage: undefined }) },
+    ...(negotiation === undefined ? {} : { versionNegotiation: negotiation }),
+  });
+  client.onerror = (error) => wire.onOddity(fromSdk(error, { server: wire.server, connection: wire.connection }));
+  const declared = host.capabilities;
+  if (declared['sampling'] !== undefined) {
+    client.setRequestHandler('sampling/createMessage', async (request, context) =>
+      (await host.ask(request.method, request.params as Json, context.mcpReq.signal)) as never,
+    );
+  }
+  if (declared['elicitation'] !== undefined) {
+    client.setRequestHandler('elicitation/create', async (request, context) =>
+      (await host.ask(request.method, request.params as Json, context.mcpReq.signal)) as never,
+    );
+  }
+  if (declared['roots'] !== undefined) {
+    client.setRequestHandler('roots/list', async (request, context) =>
+      (await host.ask(request.method, request.params as Json | undefined, context.mcpReq.signal)) as never,
+    );
+  }
+  return client;
+}
+
+/** The `_meta` of every modern request (2026-07-28): version and capabilities are a must, client info a should. */
+function envelope(options: OpenOptions, version: string): Json {
+  return Object.freeze({
+    [PROTOCOL_VERSION_META_KEY]: version,
+    [CLIENT_INFO_META_KEY]: options.clientInfo,
+    [CLIENT_CAPABILITIES_META_KEY]: options.host.capabilities,
+    ...(options.logLevel === undefined ? {} : { [LOG_LEVEL_META_KEY]: options.logLevel }),
+  });
+}
+
+/** A verdict may be stale: the first list shows whether the server still speaks what it says. */
+async function confirm(session: LiveSession, options: OpenOptions): Promise<void> {
+  const method = ['tools/list', 'resources/list', 'prompts/list'].find((m) => session.supports(m));
+  if (method === undefined) return;
+  try {
+    await session.request({ method, params: undefined, cancellation: options.cancellation });
+  } catch (error) {
+    const known = TroupeError.from(error);
+    if (known.code === 'cancelled' || known.code === 'deadline_exceeded') throw known;
+    if (known.code === 'unavailable' || known.code === 'auth_required' || known.code === 'connection_lost') throw known;
+    options.verdicts.drop(options.verdictKey);
+    throw known.with({ data: { reopen: 'probe' satisfies Reopen, reason: 'the cached verdict is stale' } });
+  }
+}
+
+function failedOpening(error: unknown, options: OpenOptions, prior: Verdict | undefined): TroupeError {
+  const { wire, verdicts, verdictKey } = options;
+  const facts = { server: wire.server, connection: wire.connection };
+  const lost = wire.closeCause;
+  const known = lost ?? fromSdk(error, facts);
+  const usedCached = prior !== undefined && !options.assumeLegacy && options.prior === undefined;
+  if (usedCached && known.code !== 'unavailable' && known.code !== 'auth_required' && lost === undefined) {
+    verdicts.drop(verdictKey);
+    return known.with({ ...facts, data: { reopen: 'probe' satisfies Reopen, reason: 'the cached verdict is stale' } });
+  }
+  // Some servers end on any request before `initialize`: that they did is the answer to the question.
+  const probed = prior === undefined && options.era === 'auto';
+  const ends = wire.channel.kind !== 'streamable-http' && wire.channel.kind !== 'sse';
+  if (probed && ends && lost !== undefined) {
+    return known.with({ ...facts, data: { ...(isJson(lost.data) ? lost.data : {}), reopen: 'legacy' satisfies Reopen } });
+  }
+  return known.with(facts);
+}

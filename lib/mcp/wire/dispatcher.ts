@@ -1,0 +1,241 @@
+import type { Cancellation } from '../../core/cancellation.ts';
+import { TroupeError } from '../../core/errors.ts';
+import type { Json, RequestId, RpcError, RpcResult } from '../../core/json-rpc.ts';
+import type { Progress } from '../../core/request.ts';
+import { fromRpcError } from '../errors.ts';
+import type { Channel } from './channel.ts';
+
+/** One ordinary request, ready for the wire. */
+export interface Call {
+  readonly method: string;
+  readonly params: Json | undefined;
+  readonly headers?: Readonly<Record<string, string>> | undefined;
+  readonly cancellation: Cancellation;
+  readonly onProgress?: ((progress: Progress) => void) | undefined;
+}
+
+export interface DispatcherOptions {
+  readonly channel: Channel;
+  readonly server: string;
+  readonly connection: string;
+  /**
+   * The per-request envelope of the modern era (`_meta`), and whether closing the response stream is the way to
+   * cancel. Undefined in the legacy era.
+   */
+  readonly envelope?: Json | undefined;
+  readonly onOddity: (error: TroupeError) => void;
+}
+
+/** Ids of this lane start with this letter, so that they can never be taken for the numeric ids of the SDK client. */
+const ID_PREFIX = 't';
+
+/**
+ * The lane of ordinary requests: own string ids, progress, cancel that reaches the server, delivery facts, and
+ * results handed on untouched. It owns no timer: deadlines and aborts arrive through the call's cancellation.
+ */
+export class Dispatcher {
+  readonly #pending = new Map<RequestId, Pending>();
+  readonly #channel: Channel;
+  readonly #options: DispatcherOptions;
+  #next = 1;
+  #closed: TroupeError | undefined;
+  #idle: (() => void) | undefined;
+
+  constructor(options: DispatcherOptions) {
+    this.#options = options;
+    this.#channel = options.channel;
+  }
+
+  /** Requests handed over and not yet settled. */
+  get size(): number {
+    return this.#pending.size;
+  }
+
+  call(call: Call): Promise<Json> {
+    const already = call.cancellation.reason ?? this.#closed;
+    if (already !== undefined) return Promise.reject(this.#located(already, 'unsent'));
+    const id = ID_PREFIX + (this.#next++).toString(36);
+    return new Promise<Json>((resolve, reject) => {
+      const pending = new Pending(this, id, call, resolve, reject);
+      const params = this.#params(call, id);
+      this.#pending.set(id, pending);
+      try {
+        const accepted = this.#channel.send(
+          params === undefined
+            ? { jsonrpc: '2.0', id, method: call.method }
+            : { jsonrpc: '2.0', id, method: call.method, params },
+          call.headers === undefined ? undefined : { headers: call.headers },
+        );
+        if (accepted !== undefined) accepted.catch((error: unknown) => this.unanswered(id, error));
+      } catch (error) {
+        this.unanswered(id, error);
+        return;
+      }
+      pending.slot = call.cancellation.listen(pending.onCancel);
+    });
+  }
+
+  /** Takes the message if it answers a request of this lane. */
+  answer(message: RpcResult | RpcError): boolean {
+    const id = message.id;
+    if (id === undefined || id === null) return false;
+    const pending = this.#pending.get(id);
+    if (pending === undefined) return false;
+    this.#settled(pending);
+    if ('result' in message) pending.resolve(message.result);
+    else {
+      const { server, connection } = this.#options;
+      pending.reject(fromRpcError(message.error, { server, connection, delivery: 'answered' }, pending.call.method));
+    }
+    return true;
+  }
+
+  /** Takes the notification if it is progress of a request of this lane. */
+  progress(params: Json | undefined): boolean {
+    const token = params?.['progressToken'];
+    if (typeof token !== 'string') return false;
+    const pending = this.#pending.get(token);
+    if (pending === undefined) return token.startsWith(ID_PREFIX);
+    const progress = params?.['progress'];
+    if (typeof progress !== 'number' || !Number.isFinite(progress)) return true;
+    if (progress <= pending.lastProgress) {
+      this.#oddity(`progress of ${pending.call.method} went from ${pending.lastProgress} to ${progress}; it must increase`);
+      return true;
+    }
+    pending.lastProgress = progress;
+    const total = params?.['total'];
+    const message = params?.['message'];
+    try {
+      pending.call.onProgress?.({
+        progress,
+        ...(typeof total === 'number' ? { total } : {}),
+        ...(typeof message === 'string' ? { message } : {}),
+      });
+    } catch (error) {
+      this.#oddity('the onProgress callback threw', error);
+    }
+    return true;
+  }
+
+  /** The request will not be answered; also the way in which a refused send ends. */
+  unanswered(id: RequestId, error: unknown): boolean {
+    const pending = this.#pending.get(id);
+    if (pending === undefined) return false;
+    this.#settled(pending);
+    const { server, connection } = this.#options;
+    pending.reject(TroupeError.from(error, { server, connection }).with({ server, connection }));
+    return true;
+  }
+
+  /** The channel is gone: every pending request fails with its cause, later ones are refused. */
+  close(cause: TroupeError): void {
+    if (this.#closed !== undefined) return;
+    this.#closed = cause;
+    for (const pending of this.#pending.values()) {
+      this.#settled(pending);
+      pending.reject(this.#located(cause, 'sent'));
+    }
+  }
+
+  /** Stops waiting for everything: each pending request is cancelled at the server and rejects with `reason`. */
+  abort(reason: TroupeError): void {
+    for (const pending of this.#pending.values()) this.cancel(pending, reason);
+  }
+
+  /** Resolves when nothing is pending any more. */
+  drained(): Promise<void> {
+    if (this.#pending.size === 0) return Promise.resolve();
+    return new Promise((resolve) => {
+      this.#idle = resolve;
+    });
+  }
+
+  /** Tells the server, forgets the id and rejects. */
+  cancel(pending: Pending, reason: TroupeError): void {
+    const { id } = pending;
+    if (this.#pending.get(id) !== pending) return;
+    this.#settled(pending);
+    const closesStream = this.#options.envelope !== undefined && this.#channel.streamPerRequest;
+    if (!closesStream) this.#tellCancelled(id, reason);
+    this.#channel.forget(id);
+    pending.reject(this.#located(reason, 'sent'));
+  }
+
+  #tellCancelled(id: RequestId, reason: TroupeError): void {
+    const envelope = this.#options.envelope;
+    try {
+      const sent = this.#channel.send({
+        jsonrpc: '2.0',
+        method: 'notifications/cancelled',
+        params: {
+          ...(envelope === undefined ? {} : { _meta: envelope }),
+          requestId: id,
+          reason: reason.code === 'deadline_exceeded' ? 'deadline exceeded' : reason.detail,
+        },
+      });
+      if (sent !== undefined) sent.catch(() => {});
+    } catch {
+      // The channel is full or gone: there is nobody left to tell.
+    }
+  }
+
+  #params(call: Call, id: string): Json | undefined {
+    const { envelope } = this.#options;
+    const { params } = call;
+    if (envelope === undefined && call.onProgress === undefined) return params;
+    const own = params?.['_meta'] as Json | undefined;
+    if (own === undefined && call.onProgress === undefined) return { ...params, _meta: envelope };
+    return {
+      ...params,
+      _meta: {
+        ...envelope,
+        ...own,
+        ...(call.onProgress === undefined ? {} : { progressToken: id }),
+      },
+    };
+  }
+
+  #settled(pending: Pending): void {
+    this.#pending.delete(pending.id);
+    pending.call.cancellation.ignore(pending.slot);
+    if (this.#pending.size === 0 && this.#idle !== undefined) {
+      this.#idle();
+      this.#idle = undefined;
+    }
+  }
+
+  #located(error: TroupeError, delivery: 'unsent' | 'sent'): TroupeError {
+    const { server, connection } = this.#options;
+    return error.with({ server, connection, delivery });
+  }
+
+  #oddity(detail: string, cause?: unknown): void {
+    const { server, connection } = this.#options;
+    this.#options.onOddity(new TroupeError('invalid_response', detail, { server, connection, delivery: 'answered', cause }));
+  }
+}
+
+/** A request between hand-over and its end. Its methods are bound once, so that the cancellation needs no new closure. */
+class Pending {
+  readonly id: string;
+  readonly call: Call;
+  readonly resolve: (result: Json) => void;
+  readonly reject: (error: TroupeError) => void;
+  readonly onCancel: (reason: TroupeError) => void;
+  slot = -1;
+  lastProgress = -Infinity;
+
+  constructor(
+    owner: Dispatcher,
+    id: string,
+    call: Call,
+    resolve: (result: Json) => void,
+    reject: (error: TroupeError) => void,
+  ) {
+    this.id = id;
+    this.call = call;
+    this.resolve = resolve;
+    this.reject = reject;
+    this.onCancel = (reason) => owner.cancel(this, reason);
+  }
+}

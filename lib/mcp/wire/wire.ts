@@ -1,0 +1,106 @@
+import { TroupeError } from '../../core/errors.ts';
+import type { Json, RequestId, RpcMessage } from '../../core/json-rpc.ts';
+import type { Channel, ChannelReceiver } from './channel.ts';
+import { Dispatcher, type DispatcherOptions } from './dispatcher.ts';
+import { SdkLane } from './sdk-lane.ts';
+
+/** Who hears what the server says by itself. */
+export interface WireObserver {
+  onNotification(method: string, params: Json | undefined): void;
+  onClose(error: TroupeError): void;
+  onOddity(error: TroupeError, count: number): void;
+}
+
+/** Notifications that the SDK client needs to see: acknowledged subscriptions, and cancels of the server's own requests. */
+const FOR_SDK: ReadonlySet<string> = new Set(['notifications/subscriptions/acknowledged', 'notifications/cancelled']);
+
+/** One channel with its two lanes, and the switch between them: each message goes to exactly one reader. */
+export class Wire implements ChannelReceiver {
+  readonly channel: Channel;
+  readonly sdkLane: SdkLane;
+  readonly server: string;
+  readonly connection: string;
+  #dispatcher: Dispatcher | undefined;
+  #observer: WireObserver | undefined;
+  #closeCause: TroupeError | undefined;
+  #oddities = 0;
+
+  constructor(channel: Channel, facts: { readonly server: string; readonly connection: string }) {
+    this.channel = channel;
+    this.server = facts.server;
+    this.connection = facts.connection;
+    this.sdkLane = new SdkLane(channel);
+  }
+
+  /** Why the channel is gone; undefined while it lives. */
+  get closeCause(): TroupeError | undefined {
+    return this.#closeCause;
+  }
+
+  open(): Promise<void> {
+    return this.channel.open(this);
+  }
+
+  observe(observer: WireObserver): void {
+    this.#observer = observer;
+    if (this.#closeCause !== undefined) observer.onClose(this.#closeCause);
+  }
+
+  /** Opens the lane of ordinary requests, once the era is known. */
+  dispatch(envelope: DispatcherOptions['envelope']): Dispatcher {
+    const dispatcher = new Dispatcher({
+      channel: this.channel,
+      server: this.server,
+      connection: this.connection,
+      envelope,
+      onOddity: (error) => this.onOddity(error),
+    });
+    if (this.#closeCause !== undefined) dispatcher.close(this.#closeCause);
+    this.#dispatcher = dispatcher;
+    return dispatcher;
+  }
+
+  onMessage(message: RpcMessage): void {
+    if ('method' in message) {
+      if ('id' in message) this.sdkLane.deliver(message);
+      else this.#notified(message.method, message.params, message);
+      return;
+    }
+    if (this.#dispatcher?.answer(message) === true) return;
+    if (this.sdkLane.answer(message)) return;
+    const id = message.id === undefined || message.id === null ? 'no id' : `id ${JSON.stringify(message.id).slice(0, 64)}`;
+    this.onOddity(this.#fault(`an answer to no open request (${id}): late, doubled or foreign`));
+  }
+
+  onUnanswered(id: RequestId, error: TroupeError): void {
+    if (this.#dispatcher?.unanswered(id, error) === true) return;
+    if (!this.sdkLane.unanswered(id, error)) this.onOddity(error);
+  }
+
+  onClose(error: TroupeError): void {
+    if (this.#closeCause !== undefined) return;
+    this.#closeCause = error;
+    this.#dispatcher?.close(error);
+    this.sdkLane.closed();
+    this.#observer?.onClose(error);
+  }
+
+  onOddity(error: TroupeError): void {
+    this.#oddities += 1;
+    this.#observer?.onOddity(error, this.#oddities);
+  }
+
+  #notified(method: string, params: Json | undefined, message: RpcMessage): void {
+    if (method === 'notifications/progress' && this.#dispatcher?.progress(params) === true) return;
+    if (FOR_SDK.has(method)) this.sdkLane.deliver(message);
+    this.#observer?.onNotification(method, params);
+  }
+
+  #fault(detail: string): TroupeError {
+    return new TroupeError('invalid_response', detail, {
+      server: this.server,
+      connection: this.connection,
+      delivery: 'answered',
+    });
+  }
+}
