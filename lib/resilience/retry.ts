@@ -1,0 +1,113 @@
+import pRetry from 'p-retry';
+import type { Clock } from '../core/clock.ts';
+import { TroupeError } from '../core/errors.ts';
+import type { Handler, Interceptor, Response } from '../core/interceptor.ts';
+import type { Random } from '../core/ports.ts';
+import { type Request, amend } from '../core/request.ts';
+import { pause } from './pause.ts';
+import type { RetryBudget } from './retry-budget.ts';
+import { isRetryable, namedOutcome } from './retryable.ts';
+
+/** How often and how soon one server is asked again. */
+export interface RetryPolicy {
+  /** Attempts after the first. The engine gives 2 (SRE book: 3 attempts in all). */
+  readonly retries: number;
+  /** Full jitter: before retry k (from 0) the wait is uniform in 0 … min(capMs, baseMs × 2^k). The engine gives 100 … */
+  readonly baseMs: number;
+  /** … and 2 000 (`routing.md` §3.6). */
+  readonly capMs: number;
+}
+
+export interface RetryOptions {
+  readonly clock: Clock;
+  readonly random: Random;
+  /** `undefined`: no retries for this request; a failure still gets its proper name. */
+  readonly policy: (request: Request) => RetryPolicy | undefined;
+  /** One per server, shared with the hedges towards it. `undefined`: unlimited. */
+  readonly budget: (request: Request) => RetryBudget | undefined;
+  /** Told before each wait. */
+  readonly onRetry?: ((request: Request, error: TroupeError, waitMs: number) => void) | undefined;
+}
+
+/**
+ * Asks again where `isRetryable` allows it, the budget has something left and the wait fits before the deadline. A
+ * retry has `attempt` one higher and the failed connection in `tried`. Nothing of this runs until something failed.
+ *
+ * Install it even where nothing is retried: it is also what turns a lost unsafe request into `outcome_unknown`.
+ */
+export function retry(options: RetryOptions): Interceptor {
+  return (next) => async (request) => {
+    options.budget(request)?.deposit();
+    try {
+      return await next(request);
+    } catch (error) {
+      const policy = options.policy(request);
+      // The ordinary failure, an answer or a refusal, does not pay for the loop.
+      if (policy === undefined || policy.retries < 1 || !isRetryable(error, request).retry) {
+        throw namedOutcome(error, request);
+      }
+      return again(next, request, TroupeError.from(error), policy, options);
+    }
+  };
+}
+
+/** Retry k (from 0) waits for a uniform share of this many milliseconds. */
+export function backoffCeiling(policy: RetryPolicy, k: number): number {
+  return Math.min(policy.capMs, policy.baseMs * 2 ** k);
+}
+
+async function again(
+  next: Handler,
+  request: Request,
+  first: TroupeError,
+  policy: RetryPolicy,
+  { clock, random, budget, onRetry }: RetryOptions,
+): Promise<Response> {
+  let tried = request.tried;
+  let maySent = first.delivery === 'sent';
+
+  const attemptOnce = async (number: number): Promise<Response> => {
+    // The first attempt has already been made: its failure is where the loop starts.
+    if (number === 1) throw first;
+    const attempt = request.attempt + number - 1;
+    try {
+      return await next(amend(request, { attempt, tried }));
+    } catch (error) {
+      // p-retry takes a TypeError for a bug and anything but an Error for a TypeError: it only sees our own class.
+      const failure = TroupeError.from(error);
+      maySent ||= failure.delivery === 'sent';
+      throw failure.attempt === attempt ? failure : failure.with({ attempt });
+    }
+  };
+
+  const shouldRetry = async (failure: TroupeError, k: number): Promise<boolean> => {
+    const verdict = isRetryable(failure, request);
+    if (!verdict.retry) return false;
+    const waitMs = verdict.afterMs ?? random() * backoffCeiling(policy, k);
+    // A wait that ends after the deadline only delays the bad news.
+    if (clock.now() + waitMs >= request.deadline) return false;
+    if (budget(request)?.withdraw() === false) return false;
+    const { connection } = failure;
+    if (connection !== undefined && !tried.includes(connection)) tried = [...tried, connection];
+    onRetry?.(request, failure, waitMs);
+    await pause(clock, waitMs, request.cancellation);
+    return true;
+  };
+
+  try {
+    return await pRetry(attemptOnce, {
+      retries: policy.retries,
+      // The waits of p-retry are neither seeded nor full jitter nor ended by a cancellation; ours stand above.
+      minTimeout: 0,
+      factor: 1,
+      shouldRetry: ({ error, retriesConsumed }) => shouldRetry(error as TroupeError, retriesConsumed),
+    });
+  } catch (error) {
+    const last = error as TroupeError;
+    // An earlier attempt may have run although the last one was never sent.
+    throw namedOutcome(
+      maySent && last.delivery === 'unsent' ? last.with({ delivery: 'sent' }) : last,
+      request,
+    );
+  }
+}
