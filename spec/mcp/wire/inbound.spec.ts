@@ -6,7 +6,7 @@ import { createRecordingReceiver, type RecordingReceiver } from '../../support/r
 
 interface Scene extends RecordingReceiver {
   readonly inbound: Inbound;
-  pass(ms: number): void;
+  readonly pass: (ms: number) => void;
 }
 
 function scene(limits: Partial<InboundOptions['limits']> = {}): Scene {
@@ -303,7 +303,7 @@ describe('read', () => {
       shaped.map((message) => JSON.stringify(message)),
       fc.array(shaped).map((messages) => Buffer.from(JSON.stringify(messages))),
     );
-    fc.assert(fc.property(frame, (frame) => inbound.read(frame)));
+    fc.assert(fc.property(frame, (frame) => expect(() => inbound.read(frame)).not.toThrow()));
   });
 
   it('delivers only what has the outline of a message', () => {
