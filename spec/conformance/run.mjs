@@ -1,0 +1,65 @@
+/**
+ * Runs the official MCP conformance suite: `npm run conformance -- client [scenario]`. Prints a table and exits
+ * non-zero when a required scenario fails. Each scenario has a process of its own.
+ */
+import { spawn } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const here = fileURLToPath(new URL('.', import.meta.url));
+const suite = fileURLToPath(new URL('../../node_modules/@modelcontextprotocol/conformance/dist/index.js', import.meta.url));
+
+/** What a client must pass, without authorization (conformance 0.2.0-alpha.12). */
+const CLIENT = {
+  '2025-11-25': ['initialize', 'tools_call', 'elicitation-sep1034-client-defaults', 'sse-retry'],
+  '2026-07-28': [
+    'tools_call',
+    'request-metadata',
+    'http-standard-headers',
+    'http-custom-headers',
+    'http-invalid-tool-headers',
+    'sep-2322-client-request-state',
+    'json-schema-ref-no-deref',
+  ],
+};
+
+const [side, only] = process.argv.slice(2);
+if (side !== 'client') {
+  console.error('usage: npm run conformance -- client [scenario]');
+  process.exit(2);
+}
+
+const out = mkdtempSync(join(tmpdir(), 'conformance-'));
+let failed = 0;
+try {
+  for (const [revision, scenarios] of Object.entries(CLIENT)) {
+    for (const scenario of scenarios.filter((s) => only === undefined || s === only)) {
+      const { code, text } = await run(revision, scenario);
+      console.log(`${code === 0 ? 'pass' : 'FAIL'}  ${revision}  ${scenario}`);
+      if (code !== 0) {
+        failed += 1;
+        console.log(text.trimEnd().replace(/^/gm, '      '));
+      }
+    }
+  }
+} finally {
+  rmSync(out, { recursive: true, force: true });
+}
+console.log(failed === 0 ? 'all required scenarios pass' : `${failed} failed`);
+process.exit(failed === 0 ? 0 : 1);
+
+function run(revision, scenario) {
+  return new Promise((resolve) => {
+    const command = `"${process.execPath}" "${join(here, 'client.mjs')}"`;
+    const args = ['--import', join(here, 'fs-shim.mjs'), suite, 'client', '--command', command];
+    const child = spawn(process.execPath, [...args, '--scenario', scenario, '--spec-version', revision, '-o', out], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    let text = '';
+    child.stdout.on('data', (data) => (text += data));
+    child.stderr.on('data', (data) => (text += data));
+    child.on('close', (code) => resolve({ code: code ?? 1, text }));
+  });
+}
