@@ -1,0 +1,102 @@
+import { isJson } from '../core/json-rpc.ts';
+import type { Json } from '../core/json-rpc.ts';
+import type { Request } from '../core/request.ts';
+import type { Operation, PolicyQuery } from './policy-engine.ts';
+
+/** Where a request will go: the configured server, and the name as that server knows it (a URI for resources). */
+export interface Location {
+  readonly server: string;
+  readonly name: string;
+}
+
+const OPERATIONS: ReadonlyMap<string, Operation> = new Map<string, Operation>([
+  ['tools/call', 'tools.call'],
+  ['tools/list', 'tools.list'],
+  ['resources/read', 'resources.read'],
+  ['resources/subscribe', 'resources.subscribe'],
+  ['resources/unsubscribe', 'resources.subscribe'],
+  ['resources/list', 'resources.list'],
+  ['resources/templates/list', 'resources.list'],
+  ['prompts/get', 'prompts.get'],
+  ['prompts/list', 'prompts.list'],
+  ['completion/complete', 'completion'],
+  ['logging/setLevel', 'logging'],
+  ['ping', 'server.connect'],
+  ['initialize', 'server.connect'],
+  ['server/discover', 'server.connect'],
+  ['sampling/createMessage', 'sampling'],
+  ['elicitation/create', 'elicitation'],
+  ['roots/list', 'roots'],
+]);
+
+/** The operation behind an MCP method; `vendor` for everything that MCP does not define. */
+export function operationOf(method: string): Operation {
+  return OPERATIONS.get(method) ?? 'vendor';
+}
+
+/** The question to ask about a request. Without a location the server is the one the request names, if any. */
+export function queryOf(request: Request, location: Location | undefined): PolicyQuery {
+  const operation = operationOf(request.method);
+  const server = location?.server ?? request.server;
+  const name = location?.name ?? request.target;
+  const base = { operation, principal: request.principal, server, arguments: argumentsOf(request.params) };
+  if (operation === 'vendor') return { ...base, method: request.method, arguments: request.params };
+  if (operation === 'completion') return { ...base, ...reference(request.params, location) };
+  const subject = SUBJECTS.get(operation);
+  return subject === undefined ? base : { ...base, [subject]: name };
+}
+
+const SUBJECTS: ReadonlyMap<Operation, 'tool' | 'resource' | 'prompt'> = new Map<
+  Operation,
+  'tool' | 'resource' | 'prompt'
+>([
+  ['tools.call', 'tool'],
+  ['resources.read', 'resource'],
+  ['resources.subscribe', 'resource'],
+  ['prompts.get', 'prompt'],
+]);
+
+function argumentsOf(params: Json | undefined): Json | undefined {
+  const given = params?.['arguments'];
+  return isJson(given) ? given : undefined;
+}
+
+function reference(
+  params: Json | undefined,
+  location: Location | undefined,
+): Pick<PolicyQuery, 'prompt' | 'resource'> {
+  const ref = params?.['ref'];
+  if (!isJson(ref)) return {};
+  const { type, name, uri } = ref as { type?: unknown; name?: unknown; uri?: unknown };
+  if (type === 'ref/prompt' && typeof name === 'string') return { prompt: location?.name ?? name };
+  if (type === 'ref/resource' && typeof uri === 'string') return { resource: uri };
+  return {};
+}
+
+const LISTED_BY: ReadonlyMap<Operation, Operation> = new Map<Operation, Operation>([
+  ['tools.call', 'tools.list'],
+  ['resources.read', 'resources.list'],
+  ['resources.subscribe', 'resources.list'],
+  ['prompts.get', 'prompts.list'],
+]);
+
+const USED_BY: ReadonlyMap<Operation, Operation> = new Map<Operation, Operation>([
+  ['tools.list', 'tools.call'],
+  ['resources.list', 'resources.read'],
+  ['prompts.list', 'prompts.get'],
+]);
+
+/** The question whether the thing asked about may be seen at all; `undefined` where nothing lists it. */
+export function listingOf(query: PolicyQuery): PolicyQuery | undefined {
+  const listed = LISTED_BY.get(query.operation);
+  if (listed !== undefined) return { ...query, operation: listed };
+  if (query.operation !== 'completion') return undefined;
+  if (query.prompt !== undefined) return { ...query, operation: 'prompts.list' };
+  return query.resource === undefined ? undefined : { ...query, operation: 'resources.list' };
+}
+
+/** The same thing, used rather than seen. */
+export function useOf(listing: PolicyQuery): PolicyQuery {
+  const used = USED_BY.get(listing.operation);
+  return used === undefined ? listing : { ...listing, operation: used };
+}
