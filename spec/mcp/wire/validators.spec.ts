@@ -103,9 +103,10 @@ describe('check', () => {
         fc.oneof(fc.constantFrom('a', 'aaaa', 1, -1, null), fc.array(fc.nat(3))),
       ),
     );
+    const ajv = new Ajv2020({ strict: false });
     fc.assert(
       fc.property(tree, value, (schema, instance) => {
-        const plain = new Ajv2020({ strict: false }).compile(structuredClone(schema));
+        const plain = ajv.compile(structuredClone(schema));
         expect(outcome(schema, instance)).toBe(plain(instance) ? 'valid' : 'invalid');
       }),
       { numRuns: 150 },
@@ -270,7 +271,7 @@ describe('hostile schemas', () => {
       times(20_000, () => ({ a: 'x', i: -1 })),
     ],
     ['unique objects', 'unsupported', { uniqueItems: true }, times(100_000, (i) => ({ i }))],
-    ['unique objects, few', 'valid', { uniqueItems: true }, times(1_000, (i) => ({ i }))],
+    ['unique objects, few', 'valid', { uniqueItems: true }, times(300, (i) => ({ i }))],
     [
       'long texts measured often',
       'unsupported',
@@ -296,7 +297,7 @@ describe('hostile schemas', () => {
       const inside = pointer
         .slice(1)
         .split('/')
-        .reverse()
+        .toReversed()
         .reduce<Json>((value, key) => ({ [key]: value }), target);
       expect(outcome({ ...inside, $ref: `#${pointer}` }, deepValue(90))).toBe('unsupported');
     },
