@@ -28,6 +28,8 @@ export interface RequestFacts {
   attempts: number;
   /** `input_required` rounds answered. */
   rounds: number;
+  /** The server that was found for it. */
+  server?: string | undefined;
   /** The connection that answered last. */
   connection?: string | undefined;
   cache?: 'hit' | 'miss' | 'stale' | 'shared' | undefined;

@@ -1,4 +1,4 @@
-import type { Client } from '@modelcontextprotocol/client';
+import { LOG_LEVEL_META_KEY, type Client } from '@modelcontextprotocol/client';
 import { Cancellation } from '../../core/cancellation.ts';
 import type { Clock } from '../../core/clock.ts';
 import { TroupeError, isTroupeError } from '../../core/errors.ts';
@@ -123,6 +123,21 @@ export class LiveSession implements Session {
 
   setSubscriptions(uris: ReadonlySet<string>): Promise<void> {
     return this.#subscriptions.set(uris);
+  }
+
+  async setLogLevel(level: string): Promise<void> {
+    const { envelope } = this.#options;
+    if (envelope !== undefined) {
+      this.#dispatcher.setEnvelope(Object.freeze({ ...envelope, [LOG_LEVEL_META_KEY]: level }));
+      return;
+    }
+    const cancellation = new Cancellation();
+    const done = this.#housekeeping(cancellation);
+    try {
+      await this.request({ method: 'logging/setLevel', params: { level }, cancellation });
+    } finally {
+      done();
+    }
   }
 
   knowTools(tools: readonly Json[]): void {

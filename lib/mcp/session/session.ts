@@ -46,6 +46,8 @@ export interface Session {
   observe(observer: SessionObserver): void;
   /** The resource URIs for which `notifications/resources/updated` is wanted, as a whole. */
   setSubscriptions(uris: ReadonlySet<string>): Promise<void>;
+  /** From which level on the server is to send log messages: a request in the legacy era, a field of each later request in the modern one. */
+  setLogLevel(level: string): Promise<void>;
   /** Tells what tools look like, so that outputs are checked and headers mirrored. */
   knowTools(tools: readonly Json[]): void;
   /** Waits for what is in flight (at most `graceMs`), cancels the rest, ends the session politely. Idempotent. */

@@ -1,5 +1,5 @@
 import type { Cancellation } from '../../core/cancellation.ts';
-import { TroupeError } from '../../core/errors.ts';
+import { TroupeError, errorText, isTroupeError } from '../../core/errors.ts';
 import type { Json, RequestId, RpcError, RpcResult } from '../../core/json-rpc.ts';
 import type { Progress } from '../../core/request.ts';
 import { fromRpcError } from '../errors.ts';
@@ -37,6 +37,7 @@ export class Dispatcher {
   readonly #pending = new Map<RequestId, Pending>();
   readonly #channel: Channel;
   readonly #options: DispatcherOptions;
+  #envelope: Json | undefined;
   #next = 1;
   #closed: TroupeError | undefined;
   #idle: (() => void) | undefined;
@@ -44,6 +45,12 @@ export class Dispatcher {
   constructor(options: DispatcherOptions) {
     this.#options = options;
     this.#channel = options.channel;
+    this.#envelope = options.envelope;
+  }
+
+  /** Replaces the envelope of later requests, for another log level. */
+  setEnvelope(envelope: Json): void {
+    this.#envelope = envelope;
   }
 
   /** Requests handed over and not yet settled. */
@@ -68,7 +75,7 @@ export class Dispatcher {
         );
         if (accepted !== undefined) accepted.catch((error: unknown) => this.unanswered(id, error));
       } catch (error) {
-        this.unanswered(id, error);
+        this.unanswered(id, isTroupeError(error) ? error : unserialisable(call.method, error));
         return;
       }
       pending.slot = call.cancellation.listen(pending.onCancel);
@@ -155,14 +162,14 @@ export class Dispatcher {
     const { id } = pending;
     if (this.#pending.get(id) !== pending) return;
     this.#settled(pending);
-    const closesStream = this.#options.envelope !== undefined && this.#channel.streamPerRequest;
+    const closesStream = this.#envelope !== undefined && this.#channel.streamPerRequest;
     if (!closesStream) this.#tellCancelled(id, reason);
     this.#channel.forget(id);
     pending.reject(this.#located(reason, 'sent'));
   }
 
   #tellCancelled(id: RequestId, reason: TroupeError): void {
-    const envelope = this.#options.envelope;
+    const envelope = this.#envelope;
     try {
       const sent = this.#channel.send({
         jsonrpc: '2.0',
@@ -180,7 +187,7 @@ export class Dispatcher {
   }
 
   #params(call: Call, id: string): Json | undefined {
-    const { envelope } = this.#options;
+    const envelope = this.#envelope;
     const { params } = call;
     if (envelope === undefined && call.onProgress === undefined) return params;
     const own = params?.['_meta'] as Json | undefined;
@@ -213,6 +220,11 @@ export class Dispatcher {
     const { server, connection } = this.#options;
     this.#options.onOddity(new TroupeError('invalid_response', detail, { server, connection, delivery: 'answered', cause }));
   }
+}
+
+/** The only thing of ours that throws on the way to a channel: arguments with a cycle, a BigInt, a throwing `toJSON`. */
+function unserialisable(method: string, cause: unknown): TroupeError {
+  return new TroupeError('invalid_request', `the params of ${method} cannot be written as JSON: ${errorText(cause)}`, { cause });
 }
 
 /** A request between hand-over and its end. Its methods are bound once, so that the cancellation needs no new closure. */

@@ -1,0 +1,146 @@
+import type { Catalog } from '../catalog/catalog.ts';
+import type { Config, ResolvedServer } from '../config/config.ts';
+import { createClock, type Clock } from '../core/clock.ts';
+import { TroupeError } from '../core/errors.ts';
+import type { ListKind } from '../core/events.ts';
+import type { Handler } from '../core/interceptor.ts';
+import type { Json } from '../core/json-rpc.ts';
+import { silentLogger } from '../core/ports.ts';
+import type { Request } from '../core/request.ts';
+import { createVerdicts } from '../mcp/session/verdicts.ts';
+import { createValidators } from '../mcp/wire/validators.ts';
+import { createFleetStream, type FleetSnapshot, type FleetStream } from '../supervision/fleet.ts';
+import { createStartGate } from '../supervision/start-gate.ts';
+import { createEventBus, type EventBus } from '../telemetry/event-bus.ts';
+import { createCatalogs, type Catalogs } from './catalogs.ts';
+import type { ListResult } from './contract.ts';
+import { createInboundDoor } from './inbound.ts';
+import { createLink } from './links.ts';
+import type { ListOutcome } from './listing.ts';
+import { buildPipeline } from './pipeline.ts';
+import { createRequestFactory, type RequestFactory, type RequestOptions, type RequestShape } from './request-factory.ts';
+import { Server, type ServerDeps } from './server.ts';
+import { takeSnapshot } from './snapshot.ts';
+import { stateFile } from './state-file.ts';
+import { subscribe } from './subscribe.ts';
+import { CLIENT_INFO } from './version.ts';
+import { Views } from './views.ts';
+import type { ResourceListener, Subscription } from './watched-resources.ts';
+
+/** The parts of one engine, wired; `engine.ts` gives them their verbs. */
+export interface EngineParts {
+  readonly clock: Clock;
+  readonly bus: EventBus;
+  readonly fleet: FleetStream;
+  readonly views: Views;
+  readonly requests: RequestFactory;
+  readonly handle: Handler;
+  /** By name, in order of declaration. */
+  readonly servers: ReadonlyMap<string, Server>;
+  catalog(): Catalog;
+  snapshot(): FleetSnapshot;
+  listed(kind: ListKind, outcomes: readonly ListOutcome[]): ListResult;
+  /** How many items of each kind a server lists. */
+  counts(server: string): Json;
+  subscribe(
+    uri: string,
+    listener: ResourceListener,
+    options: RequestOptions | undefined,
+    begin: (shape: RequestShape, options: RequestOptions | undefined) => { request: Request; done: () => void },
+  ): Promise<Subscription>;
+  addServer(config: ResolvedServer): Server;
+  removeServer(name: string, graceMs: number): Promise<void>;
+  /** The order of declaration changed. */
+  reorder(names: readonly string[]): void;
+  dispose(): void;
+}
+
+/** Start slots, from the configuration's limit; names and numbers live in `config/defaults.ts`. */
+export function compileEngine(config: Config): EngineParts {
+  const clock = config.clock ?? createClock();
+  const random = config.random ?? Math.random;
+  const logger = config.logger ?? silentLogger;
+  const bus = createEventBus({ logger, now: () => clock.wallTime() });
+  const servers = new Map<string, Server>();
+  const catalogs: Catalogs = createCatalogs({ config, clock, bus });
+  const views = new Views();
+  const snapshot = (): FleetSnapshot => takeSnapshot(clock.wallTime(), servers.values());
+  const fleet = createFleetStream(snapshot());
+  const requests = createRequestFactory({ clock, principal: config.principal });
+  const inbound = createInboundDoor({
+    host: config.host,
+    principal: config.principal,
+    clock,
+    emit: bus.emit,
+    logger,
+    limits: (server) => servers.get(server)?.config.limits ?? config.limits,
+    timeoutMs: config.timeoutMs,
+  });
+  const verdicts = createVerdicts({
+    wallTime: () => clock.wallTime(),
+    store: config.stateDir === undefined ? undefined : stateFile(config.stateDir, 'verdicts.json'),
+    onStoreFailed: (error) => logger.warn('the era verdicts cannot be kept', { error: TroupeError.from(error).message }),
+  });
+  const deps: ServerDeps = {
+    clock,
+    random,
+    logger,
+    emit: bus.emit,
+    gate: createStartGate(config.startConcurrency),
+    verdicts,
+    validators: createValidators({ limits: config.limits }),
+    inbound,
+    clientInfo: CLIENT_INFO,
+    logLevel: config.host.log === undefined ? undefined : 'info',
+    link: (server, replica, leaveGate) => createLink({ server, replica, leaveGate, clock, random, emit: bus.emit, logger }),
+    onListed: (server, replica, kind, list) => catalogs.listed(server, replica, kind, list),
+    onChange: (server, replica, to) => {
+      views.moved(replica.connection.id, to);
+      catalogs.connectionChanged(server);
+      fleet.publish(snapshot());
+    },
+  };
+  const handle = buildPipeline({ config, clock, random, logger, bus, servers, catalog: catalogs.current, inbound });
+
+  return {
+    clock,
+    bus,
+    fleet,
+    views,
+    requests,
+    handle,
+    servers,
+    catalog: catalogs.current,
+    snapshot,
+    listed: catalogs.aggregate,
+    counts: catalogs.counts,
+    subscribe: (uri, listener, options, begin) => subscribe({ uri, listener, options, begin, clock, servers, catalog: catalogs.current }),
+    addServer(server) {
+      const added = new Server(server, deps);
+      servers.set(server.name, added);
+      catalogs.reorder([...servers.keys()]);
+      bus.emit({ type: 'server.added', at: clock.wallTime(), server: server.name });
+      fleet.publish(snapshot());
+      return added;
+    },
+    async removeServer(name, graceMs) {
+      const removed = servers.get(name);
+      if (removed === undefined) return;
+      await removed.stop(graceMs);
+      if (servers.get(name) === removed) servers.delete(name);
+      catalogs.forget(name);
+      for (const { connection } of removed.replicas) views.end(connection.id);
+      bus.emit({ type: 'server.removed', at: clock.wallTime(), server: name });
+      fleet.publish(snapshot());
+    },
+    reorder(names) {
+      catalogs.reorder(names);
+    },
+    dispose() {
+      fleet.publish(snapshot());
+      fleet.complete();
+      for (const server of servers.values()) for (const { connection } of server.replicas) views.end(connection.id);
+      bus.emit({ type: 'engine.stopped', at: clock.wallTime() });
+    },
+  };
+}

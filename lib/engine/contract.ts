@@ -1,0 +1,91 @@
+import type { Observable } from 'rxjs';
+import type { Listed, ServerFailure } from '../catalog/aggregate.ts';
+import type { EngineConfig, ServerConfig } from '../config/config.ts';
+import type { ConnectionState, EngineEvent, EngineEventType, EventOf, ProcessState } from '../core/events.ts';
+import type { Json } from '../core/json-rpc.ts';
+import type { FleetSnapshot } from '../supervision/fleet.ts';
+import type { RequestOptions } from './request-factory.ts';
+import type { ResourceListener, Subscription } from './watched-resources.ts';
+
+/** An aggregated list: what the servers have, and which of them failed to say. */
+export interface ListResult<T = Json> {
+  readonly items: ReadonlyArray<Listed<T>>;
+  readonly failures: readonly ServerFailure[];
+}
+
+/** A process of ours: a child process, or an in-process server. */
+export interface ProcessView {
+  readonly state: ProcessState;
+  /** Every transition once, in order; completes with the process. */
+  readonly state$: Observable<ProcessState>;
+  readonly pid: number | undefined;
+  readonly exit: { readonly code: number | null; readonly signal: string | null } | undefined;
+}
+
+export interface ConnectionView {
+  readonly id: string;
+  readonly server: string;
+  readonly state: ConnectionState;
+  /** The present state, then every transition once and in order; completes on stop or remove. */
+  readonly state$: Observable<ConnectionState>;
+  /** The process of the present or last attempt, where there is one. */
+  readonly process: ProcessView | undefined;
+}
+
+export interface RawRequest {
+  readonly method: string;
+  readonly params?: Json | undefined;
+  /** May be left out where the method names what it is about, or where there is one server only. */
+  readonly server?: string | undefined;
+}
+
+/** Many MCP servers as one. Made by `createEngine`, which starts nothing. */
+export interface Engine {
+  /** Settles when every server that is not `lazy` is Connected or has failed once. Idempotent; rejects with `stopped` after `stop()`. */
+  start(): Promise<FleetSnapshot>;
+  /** Drains for at most `graceMs`, then aborts; leaves no process, timer, socket or listener. Idempotent. */
+  stop(options?: { readonly graceMs?: number | undefined }): Promise<void>;
+  [Symbol.asyncDispose](): Promise<void>;
+
+  listTools(options?: RequestOptions): Promise<ListResult>;
+  listResources(options?: RequestOptions): Promise<ListResult>;
+  listResourceTemplates(options?: RequestOptions): Promise<ListResult>;
+  listPrompts(options?: RequestOptions): Promise<ListResult>;
+
+  /** By exposed name, or by the original one where only one server has it. A tool that ran and failed is a result. */
+  callTool(name: string, args?: Json, options?: RequestOptions): Promise<Json>;
+  readResource(uri: string, options?: RequestOptions): Promise<Json>;
+  getPrompt(name: string, args?: Readonly<Record<string, string>>, options?: RequestOptions): Promise<Json>;
+  /** `ref` is `{ type: 'ref/prompt', name }` with an exposed name, or `{ type: 'ref/resource', uri }`. */
+  complete(
+    ref: Json,
+    argument: { readonly name: string; readonly value: string },
+    options?: RequestOptions & { readonly context?: Json },
+  ): Promise<Json>;
+  subscribeResource(uri: string, listener: ResourceListener, options?: RequestOptions): Promise<Subscription>;
+  /** Anything else, vendor methods included. */
+  request(request: RawRequest, options?: RequestOptions): Promise<Json>;
+
+  /** The fleet now, numbers of this moment included. */
+  readonly fleet: FleetSnapshot;
+  /** Every change of a connection, replaying the latest. */
+  readonly fleet$: Observable<FleetSnapshot>;
+  /** `server`, `server#replica` or `server#replica@scope`; rejects unknown ones with `not_found`. */
+  connection(id: string): ConnectionView;
+  /** Listens to one type of event, or to all with `*`. Returns the end of it. A throwing listener harms nobody. */
+  on<T extends EngineEventType>(event: T, listener: (event: EventOf<T>) => void): () => void;
+  on(event: '*', listener: (event: EngineEvent) => void): () => void;
+  readonly events$: Observable<EngineEvent>;
+
+  /** New credentials for a connection that waits in AuthRequired. */
+  authorize(server: string, answer?: Json): Promise<void>;
+
+  /** A plain JSON tree of servers, connections and sessions, secrets redacted; ready for a bug report. */
+  inspect(): Json;
+  /** Adds a server while running and connects it. */
+  add(name: string, server: ServerConfig): Promise<void>;
+  /** Ends and forgets a server. */
+  remove(name: string): Promise<void>;
+  /** Takes another configuration; servers that stay the same are not touched, an invalid one changes nothing. */
+  reconfigure(config: EngineConfig): Promise<void>;
+}

@@ -1,0 +1,288 @@
+import { Observable } from 'rxjs';
+import type { Config, EngineConfig, ResolvedServer, ServerConfig } from '../config/config.ts';
+import { normalise } from '../config/normalise.ts';
+import { sameServer } from '../config/same.ts';
+import type { Clock } from '../core/clock.ts';
+import { TroupeError, isTroupeError } from '../core/errors.ts';
+import type { EngineEvent, EngineEventType, EventOf, ListKind } from '../core/events.ts';
+import type { Handler } from '../core/interceptor.ts';
+import type { Json } from '../core/json-rpc.ts';
+import type { Request } from '../core/request.ts';
+import type { FleetSnapshot } from '../supervision/fleet.ts';
+import { reconcile } from '../supervision/reconcile.ts';
+import { Supervisor } from '../supervision/supervisor.ts';
+import { compileEngine, type EngineParts } from './compose.ts';
+import type { ConnectionView, Engine, ListResult, RawRequest } from './contract.ts';
+import { inspect } from './inspect.ts';
+import { LIST_PARAMS, listServers } from './lists.ts';
+import { checkArguments, checkText, type RequestOptions, type RequestShape } from './request-factory.ts';
+import type { Server } from './server.ts';
+import type { ResourceListener, Subscription } from './watched-resources.ts';
+
+/**
+ * Validates the configuration at once (a bad one throws `config_invalid`, naming server and field) and starts nothing.
+ */
+export function createEngine(config: EngineConfig | Config): Engine {
+  return new TroupeEngine(normalise(config));
+}
+
+class TroupeEngine implements Engine {
+  #config: Config;
+  readonly #parts: EngineParts;
+  readonly #clock: Clock;
+  readonly #handle: Handler;
+  readonly #supervisor: Supervisor;
+  #changing: Promise<unknown> = Promise.resolve();
+
+  constructor(config: Config) {
+    this.#config = config;
+    this.#parts = compileEngine(config);
+    this.#clock = this.#parts.clock;
+    this.#handle = this.#parts.handle;
+    this.#supervisor = new Supervisor({
+      clock: this.#clock,
+      members: () => [...this.#parts.servers.values()],
+      onStopped: () => this.#parts.dispose(),
+    });
+    for (const server of config.servers) this.#parts.addServer(server);
+  }
+
+  async start(): Promise<FleetSnapshot> {
+    if (this.#supervisor.stopping) throw stopped();
+    await this.#supervisor.start();
+    return this.fleet;
+  }
+
+  stop(options?: { readonly graceMs?: number | undefined }): Promise<void> {
+    return this.#supervisor.stop(options?.graceMs ?? this.#config.stop.graceMs);
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.stop();
+  }
+
+  listTools(options?: RequestOptions): Promise<ListResult> {
+    return this.#list('tools', options);
+  }
+
+  listResources(options?: RequestOptions): Promise<ListResult> {
+    return this.#list('resources', options);
+  }
+
+  listResourceTemplates(options?: RequestOptions): Promise<ListResult> {
+    return this.#list('resourceTemplates', options);
+  }
+
+  listPrompts(options?: RequestOptions): Promise<ListResult> {
+    return this.#list('prompts', options);
+  }
+
+  async callTool(name: string, args?: Json, options?: RequestOptions): Promise<Json> {
+    const target = checkText(name, 'the name of the tool');
+    const given = checkArguments(args, 'the arguments of the tool');
+    return this.#run({ method: 'tools/call', target, params: { name: target, ...(given === undefined ? {} : { arguments: given }) } }, options);
+  }
+
+  async readResource(uri: string, options?: RequestOptions): Promise<Json> {
+    const target = checkText(uri, 'the URI of the resource');
+    return this.#run({ method: 'resources/read', target, params: { uri: target } }, options);
+  }
+
+  async getPrompt(name: string, args?: Readonly<Record<string, string>>, options?: RequestOptions): Promise<Json> {
+    const target = checkText(name, 'the name of the prompt');
+    const given = checkArguments(args, 'the arguments of the prompt');
+    return this.#run({ method: 'prompts/get', target, params: { name: target, ...(given === undefined ? {} : { arguments: given }) } }, options);
+  }
+
+  async complete(
+    ref: Json,
+    argument: { readonly name: string; readonly value: string },
+    options?: RequestOptions & { readonly context?: Json },
+  ): Promise<Json> {
+    const what = ref?.['type'];
+    if (what !== 'ref/prompt' && what !== 'ref/resource') {
+      throw new TroupeError('invalid_request', 'ref.type must be "ref/prompt" or "ref/resource"');
+    }
+    const target = what === 'ref/prompt' ? checkText(ref['name'], 'ref.name') : checkText(ref['uri'], 'ref.uri');
+    checkText(argument?.name, 'argument.name');
+    const params = { ref, argument, ...(options?.context === undefined ? {} : { context: options.context }) };
+    return this.#run({ method: 'completion/complete', target, params }, options);
+  }
+
+  async subscribeResource(uri: string, listener: ResourceListener, options?: RequestOptions): Promise<Subscription> {
+    checkText(uri, 'the URI of the resource');
+    if (typeof listener !== 'function') throw new TroupeError('invalid_request', 'subscribeResource needs a listener');
+    return this.#parts.subscribe(uri, listener, options, this.#begin);
+  }
+
+  async request(request: RawRequest, options?: RequestOptions): Promise<Json> {
+    const method = checkText(request?.method, 'method');
+    const params = checkArguments(request.params, 'params');
+    const kind = LIST_PARAMS[method];
+    if (kind !== undefined && request.server === undefined) {
+      const { items, failures } = await this.#list(kind, options);
+      return { [kind]: items, failures };
+    }
+    const target = params?.['name'] ?? params?.['uri'];
+    return this.#run(
+      { method, params, server: request.server, target: typeof target === 'string' ? target : undefined },
+      options,
+    );
+  }
+
+  get fleet(): FleetSnapshot {
+    return this.#parts.snapshot();
+  }
+
+  get fleet$(): Observable<FleetSnapshot> {
+    return this.#parts.fleet.changes;
+  }
+
+  connection(id: string): ConnectionView {
+    for (const server of this.#parts.servers.values()) {
+      for (const replica of server.replicas) {
+        const only = server.replicas.length === 1 && server.name === id;
+        if (replica.connection.id === id || only) return this.#parts.views.view(server, replica);
+      }
+    }
+    const known = [...this.#parts.servers.values()].flatMap((s) => s.replicas.map((r) => r.connection.id));
+    throw new TroupeError('not_found', `no connection "${id}"; there are ${known.join(', ') || 'none'}`);
+  }
+
+  on<T extends EngineEventType>(event: T | '*', listener: (event: EventOf<T>) => void): () => void {
+    return this.#parts.bus.on(event, listener as (event: EngineEvent) => void);
+  }
+
+  get events$(): Observable<EngineEvent> {
+    return new Observable((subscriber) => {
+      const end = this.#parts.bus.on('*', (event: EngineEvent) => {
+        subscriber.next(event);
+        if (event.type === 'engine.stopped') subscriber.complete();
+      });
+      return end;
+    });
+  }
+
+  async authorize(name: string): Promise<void> {
+    const server = this.#server(name);
+    for (const { connection } of server.replicas) connection.authorized();
+    await this.#supervisor.settled(server);
+  }
+
+  inspect(): Json {
+    return inspect(this.#config, this.#parts);
+  }
+
+  add(name: string, config: ServerConfig): Promise<void> {
+    return this.#change(async () => {
+      if (this.#parts.servers.has(name)) {
+        throw new TroupeError('config_invalid', `there is a server "${name}" already; remove it first or use reconfigure`, { server: name });
+      }
+      const added = normalise({ ...this.#settings(), servers: { [name]: config } }).servers;
+      await this.#apply({ ...this.#config, servers: [...this.#config.servers, ...added] });
+    });
+  }
+
+  remove(name: string): Promise<void> {
+    return this.#change(async () => {
+      this.#server(name);
+      await this.#apply({ ...this.#config, servers: this.#config.servers.filter((server) => server.name !== name) });
+    });
+  }
+
+  reconfigure(config: EngineConfig): Promise<void> {
+    const next = normalise(config);
+    return this.#change(() => this.#apply({ ...this.#config, servers: next.servers }));
+  }
+
+  /** Changes of the fleet happen one after the other. */
+  #change(work: () => Promise<void>): Promise<void> {
+    if (this.#supervisor.stopping) return Promise.reject(stopped());
+    const done = this.#changing.then(work);
+    this.#changing = done.catch(() => {});
+    return done;
+  }
+
+  async #apply(next: Config): Promise<void> {
+    const plan = reconcile(this.#config.servers, next.servers, sameServer);
+    const byName = new Map<string, ResolvedServer>(next.servers.map((server) => [server.name, server]));
+    this.#config = next;
+    this.#parts.reorder(next.servers.map((server) => server.name));
+    await Promise.all([...plan.removed, ...plan.changed].map((name) => this.#parts.removeServer(name, next.stop.graceMs)));
+    const begun: Server[] = [];
+    for (const name of [...plan.changed, ...plan.added]) {
+      const config = byName.get(name);
+      if (config === undefined) continue;
+      const server = this.#parts.addServer(config);
+      if (this.#supervisor.running && !config.lazy) begun.push(server);
+    }
+    await Promise.all(begun.map((server) => this.#supervisor.begin(server)));
+  }
+
+  /** The engine-wide settings, as a server that is added later shall find them. */
+  #settings(): EngineConfig {
+    const { servers: _, warnings: __, extensions: ___, ...settings } = this.#config;
+    return settings as unknown as EngineConfig;
+  }
+
+  #server(name: string): Server {
+    const server = this.#parts.servers.get(name);
+    if (server !== undefined) return server;
+    const known = [...this.#parts.servers.keys()];
+    throw new TroupeError('not_found', `no server "${name}"; there are ${known.join(', ') || 'none'}`);
+  }
+
+  async #list(kind: ListKind, options: RequestOptions | undefined): Promise<ListResult> {
+    if (this.#supervisor.stopping) throw stopped();
+    return listServers(this.#parts, kind, options, this.#config.listTimeoutMs);
+  }
+
+  async #run(shape: RequestShape, options: RequestOptions | undefined): Promise<Json> {
+    const { request, done } = this.#begin(shape, options);
+    try {
+      const result = await this.#handle(request);
+      this.#settled(request, undefined);
+      return result;
+    } catch (error) {
+      const failure = isTroupeError(error) ? error : TroupeError.from(error, { server: request.server });
+      this.#settled(request, failure);
+      throw failure;
+    } finally {
+      done();
+    }
+  }
+
+  readonly #begin = (shape: RequestShape, options: RequestOptions | undefined): { request: Request; done: () => void } => {
+    if (this.#supervisor.stopping) throw stopped();
+    const named = shape.server ?? (options?.servers?.length === 1 ? options.servers[0] : undefined);
+    const config = named === undefined ? undefined : this.#server(named).config;
+    return this.#parts.requests.create(
+      named === shape.server ? shape : { ...shape, server: named },
+      options,
+      config?.timeoutMs ?? this.#config.timeoutMs,
+    );
+  };
+
+  #settled(request: Request, error: TroupeError | undefined): void {
+    const { bus, clock } = this.#parts;
+    if (!bus.hasListeners('request.settled')) return;
+    bus.emit({
+      type: 'request.settled',
+      at: clock.wallTime(),
+      seq: request.seq,
+      method: request.method,
+      target: request.target,
+      server: request.facts.server ?? request.server,
+      connection: request.facts.connection,
+      elapsedMs: clock.now() - request.startedAt,
+      attempts: request.facts.attempts,
+      ok: error === undefined,
+      error,
+      cache: request.facts.cache,
+    });
+  }
+}
+
+function stopped(): TroupeError {
+  return new TroupeError('stopped', 'the engine was stopped');
+}

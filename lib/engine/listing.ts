@@ -1,0 +1,74 @@
+import type { Cancellation } from '../core/cancellation.ts';
+import type { Clock } from '../core/clock.ts';
+import { TroupeError, isTroupeError } from '../core/errors.ts';
+import type { ListKind } from '../core/events.ts';
+import type { Server } from './server.ts';
+
+/** Whether the lists of one server could be had, and why not. The items themselves are in the catalog. */
+export interface ListOutcome {
+  readonly server: string;
+  readonly error: TroupeError | undefined;
+}
+
+/**
+ * Makes sure that the catalog knows the `kind` lists of a server, fetching or waking as needed, inside the request's
+ * time. A server that is down is not waited for: its last known items stay, its error is the answer.
+ */
+export async function ensureListed(
+  server: Server,
+  kind: ListKind,
+  options: { readonly cancellation: Cancellation; readonly again: boolean; readonly knows: (server: string) => boolean },
+): Promise<ListOutcome> {
+  const { cancellation, again } = options;
+  try {
+    await standing(server, cancellation, options.knows(server.name));
+    const lists = server.connected?.lists;
+    if (lists !== undefined) await unless(cancellation, lists.fresh(kind, again));
+    else if (server.error !== undefined) throw server.error;
+    return { server: server.name, error: undefined };
+  } catch (error) {
+    return { server: server.name, error: located(error, server.name) };
+  }
+}
+
+/**
+ * Resolves when a connection stands or there is no point in waiting: none will by itself, or the server rests
+ * (evicted, lazy) and what it lists is known already.
+ */
+async function standing(server: Server, cancellation: Cancellation, known: boolean): Promise<void> {
+  if (server.connected !== undefined) return;
+  const resting = server.replicas.every(({ connection }) => connection.state === 'Disconnected');
+  if (resting && known) return;
+  if (resting) server.wake();
+  const settled = Promise.race(
+    server.replicas.map(({ connection }) =>
+      connection.settled((state) => state === 'Connected' || state === 'Error' || state === 'AuthRequired' || state === 'Disconnected'),
+    ),
+  );
+  if (server.replicas.some(({ connection }) => connection.state === 'Connecting' || connection.state === 'Initializing')) {
+    await unless(cancellation, settled);
+  }
+}
+
+/** The promise, or the cancellation's reason if that comes first. */
+export async function unless<T>(cancellation: Cancellation, promise: Promise<T>): Promise<T> {
+  const wait = cancellation.waiting();
+  try {
+    return await Promise.race([promise, wait.promise]);
+  } finally {
+    wait.done();
+  }
+}
+
+/** Ends `cancellation` after `timeoutMs` with a `deadline_exceeded` that says what took so long. */
+export function expire(clock: Clock, cancellation: Cancellation, timeoutMs: number, what: string): () => void {
+  const entry = {
+    onDeadline: () => cancellation.cancel(new TroupeError('deadline_exceeded', `${what} took longer than ${timeoutMs} ms`)),
+  };
+  clock.deadline(clock.now() + timeoutMs, entry);
+  return () => clock.cancelDeadline(entry);
+}
+
+function located(error: unknown, server: string): TroupeError {
+  return isTroupeError(error) ? error.with({ server }) : TroupeError.from(error, { server });
+}

@@ -1,0 +1,108 @@
+import { Cancellation, cancelledBy, watchSignal } from '../core/cancellation.ts';
+import { MAX_TIMER_MS, type Clock } from '../core/clock.ts';
+import { TroupeError } from '../core/errors.ts';
+import { isJson, type Json } from '../core/json-rpc.ts';
+import { isProtocolRead, type Principal, type Progress, type Request } from '../core/request.ts';
+
+/** What a caller may say about one operation. `timeoutMs` is one deadline for all of it. */
+export interface RequestOptions {
+  readonly signal?: AbortSignal | undefined;
+  /** Pages, retries, `input_required` rounds and queueing included. Milliseconds; default: the server's `timeoutMs`. */
+  readonly timeoutMs?: number | undefined;
+  readonly onProgress?: ((progress: Progress) => void) | undefined;
+  readonly principal?: Principal | string | undefined;
+  /** Requests with the same key go to the same replica while it lives. */
+  readonly affinity?: string | undefined;
+  /** Only these servers are asked. */
+  readonly servers?: readonly string[] | undefined;
+  readonly cache?: 'use' | 'refresh' | 'bypass' | undefined;
+  /** The caller vouches that a repeat has no further effect. */
+  readonly idempotent?: boolean | undefined;
+  /** Further fields of `_meta`. */
+  readonly meta?: Json | undefined;
+}
+
+export interface RequestShape {
+  readonly method: string;
+  readonly params: Json | undefined;
+  readonly target: string | undefined;
+  readonly server?: string | undefined;
+}
+
+export interface RequestFactory {
+  /** A frozen request, and the function to call once it has settled. */
+  create(shape: RequestShape, options: RequestOptions | undefined, timeoutMs: number): { request: Request; done: () => void };
+}
+
+const nothingToEnd = (): void => {};
+
+export function createRequestFactory(deps: { readonly clock: Clock; readonly principal: Principal | undefined }): RequestFactory {
+  let seq = 0;
+  return {
+    create(shape, options, defaultTimeoutMs) {
+      const timeoutMs = options?.timeoutMs ?? defaultTimeoutMs;
+      checkTimeout(timeoutMs);
+      const cancellation = new Cancellation();
+      const signal = options?.signal;
+      let done = nothingToEnd;
+      if (signal !== undefined) {
+        if (signal.aborted) throw cancelledBy(signal);
+        done = watchSignal(signal, cancellation);
+      }
+      const startedAt = deps.clock.now();
+      seq += 1;
+      const request: Request = Object.freeze({
+        seq,
+        method: shape.method,
+        params: withMeta(shape.params, options?.meta),
+        server: shape.server,
+        target: shape.target,
+        operation: isProtocolRead(shape.method) ? 'read' : options?.idempotent === true ? 'idempotent' : 'unsafe',
+        deadline: startedAt + timeoutMs,
+        startedAt,
+        cancellation,
+        onProgress: options?.onProgress,
+        principal: options?.principal === undefined ? deps.principal : principalOf(options.principal),
+        affinity: options?.affinity,
+        cache: options?.cache ?? 'use',
+        meta: options?.meta,
+        attempt: 1,
+        tried: NONE,
+        facts: { attempts: 0, rounds: 0, connection: undefined, cache: undefined },
+      });
+      return { request, done };
+    },
+  };
+}
+
+const NONE: readonly string[] = Object.freeze([]);
+
+function withMeta(params: Json | undefined, meta: Json | undefined): Json | undefined {
+  if (meta === undefined) return params;
+  const own = params?.['_meta'];
+  return { ...params, _meta: { ...(isJson(own) ? own : {}), ...meta } };
+}
+
+export function principalOf(principal: Principal | string): Principal {
+  return typeof principal === 'string' ? { id: principal } : principal;
+}
+
+/** A timer cannot hold more than 2^31 − 1 ms, and NaN or a negative number would fire at once. */
+export function checkTimeout(timeoutMs: number): void {
+  if (typeof timeoutMs === 'number' && timeoutMs > 0 && timeoutMs <= MAX_TIMER_MS) return;
+  throw new TroupeError(
+    'invalid_request',
+    `timeoutMs must be a number of milliseconds above 0 and at most ${MAX_TIMER_MS}, not ${String(timeoutMs)}`,
+  );
+}
+
+/** Arguments must be an object; what is in it is checked when it is written. */
+export function checkArguments(args: unknown, what: string): Json | undefined {
+  if (args === undefined || isJson(args)) return args;
+  throw new TroupeError('invalid_request', `${what} must be an object, not ${args === null ? 'null' : Array.isArray(args) ? 'an array' : typeof args}`);
+}
+
+export function checkText(value: unknown, what: string): string {
+  if (typeof value === 'string' && value !== '') return value;
+  throw new TroupeError('invalid_request', `${what} must be a non-empty string`);
+}

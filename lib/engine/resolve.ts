@@ -1,0 +1,145 @@
+import type { Catalog } from '../catalog/catalog.ts';
+import { TroupeError } from '../core/errors.ts';
+import type { ListKind } from '../core/events.ts';
+import type { Handler, Interceptor, Response } from '../core/interceptor.ts';
+import { isJson, type Json } from '../core/json-rpc.ts';
+import { amend, type Request } from '../core/request.ts';
+import { ensureListed } from './listing.ts';
+import type { Server } from './server.ts';
+
+export interface ResolveDeps {
+  readonly catalog: () => Catalog;
+  readonly servers: ReadonlyMap<string, Server>;
+}
+
+/** What finds the server of a method: its kind of list, and where the name stands in the params. */
+interface Finder {
+  readonly kind: ListKind;
+  /** The server and the params as it knows them; undefined when the catalog has nothing of that name. */
+  find(request: Request, catalog: Catalog, servers: ResolveDeps['servers']): Found | undefined;
+}
+
+interface Found {
+  readonly server: string;
+  readonly params: Json;
+  /** Servers to ask when the first has no such thing. */
+  readonly others?: readonly string[] | undefined;
+}
+
+/**
+ * Turns the exposed name into a server and the name it knows. Below the host's interceptors, so that a name they
+ * rewrite is looked up; above audit and policy, so that they know the server. A name that no inventory has yet is
+ * waited for while a server that could have it connects.
+ */
+export function resolve(deps: ResolveDeps): Interceptor {
+  return (next) => (request) => {
+    if (request.server !== undefined) return given(request, deps, next);
+    const finder = FINDERS[request.method];
+    if (finder === undefined) return only(request, deps, next);
+    const found = finder.find(request, deps.catalog(), deps.servers);
+    return found === undefined ? search(request, finder, deps, next) : ask(request, found, next);
+  };
+}
+
+/** The caller named the server; an exposed name of that server is still turned into its own. */
+function given(request: Request, deps: ResolveDeps, next: Handler): Promise<Response> {
+  const { server } = request;
+  if (server === undefined || !deps.servers.has(server)) {
+    return Promise.reject(new TroupeError('not_found', `no server "${server}"`));
+  }
+  const found = FINDERS[request.method]?.find(request, deps.catalog(), deps.servers);
+  request.facts.server = server;
+  return next(found?.server === server ? amend(request, { params: found.params }) : request);
+}
+
+/** A method that names nothing goes to the only server there is. */
+function only(request: Request, deps: ResolveDeps, next: Handler): Promise<Response> {
+  const [first, ...rest] = deps.servers.keys();
+  if (first === undefined) return Promise.reject(new TroupeError('not_found', 'the fleet is empty: there is no server to ask'));
+  if (rest.length > 0) {
+    return Promise.reject(new TroupeError('invalid_request', `${request.method}: say which server (${[first, ...rest].join(', ')})`));
+  }
+  request.facts.server = first;
+  return next(amend(request, { server: first }));
+}
+
+async function search(request: Request, finder: Finder, deps: ResolveDeps, next: Handler): Promise<Response> {
+  const { cancellation } = request;
+  const unknown = [...deps.servers.values()].filter((server) => !deps.catalog().knows(server.name, finder.kind));
+  // A server whose name begins the exposed name is the likely holder; only if there is none, everybody is waited for.
+  const likely = unknown.filter((server) => request.target?.startsWith(`${server.name}__`) === true);
+  const asked = likely.length > 0 ? likely : unknown;
+  const outcomes = await Promise.all(
+    asked.map((server) => ensureListed(server, finder.kind, { cancellation, again: false, knows: () => false })),
+  );
+  cancellation.throwIfCancelled();
+  const found = finder.find(request, deps.catalog(), deps.servers);
+  if (found !== undefined) return ask(request, found, next);
+  const failed = outcomes.find(({ error }) => error !== undefined);
+  if (likely.length > 0 && failed?.error !== undefined) {
+    throw new TroupeError('unavailable', `cannot tell whether it has "${request.target}": ${failed.error.detail}`, {
+      server: failed.server,
+      cause: failed.error,
+    });
+  }
+  return unlisted(request, finder, deps, next);
+}
+
+/** Nobody lists it. A resource may be readable all the same: whoever has resources is asked, in order of declaration. */
+async function unlisted(request: Request, finder: Finder, deps: ResolveDeps, next: Handler): Promise<Response> {
+  const catalog = deps.catalog();
+  if (finder.kind !== 'resources' && request.method !== 'resources/read') throw catalog.notFound(finder.kind, request.target ?? '');
+  const readers = [...deps.servers.values()].filter((s) => s.connected?.connection.session?.supports('resources/read') === true);
+  const [first, ...others] = readers.map((server) => server.name);
+  if (first === undefined) throw catalog.notFound('resources', request.target ?? '');
+  return ask(request, { server: first, params: request.params ?? {}, others }, next);
+}
+
+async function ask(request: Request, found: Found, next: Handler): Promise<Response> {
+  request.facts.server = found.server;
+  try {
+    return await next(amend(request, { server: found.server, params: found.params }));
+  } catch (error) {
+    const [other, ...others] = found.others ?? [];
+    if (other === undefined || !(error instanceof TroupeError) || error.code !== 'not_found') throw error;
+    return ask(request, { ...found, server: other, others }, next);
+  }
+}
+
+const FINDERS: Readonly<Record<string, Finder>> = {
+  'tools/call': {
+    kind: 'tools',
+    find(request, catalog) {
+      const hit = catalog.tool(request.target ?? '');
+      return hit === undefined ? undefined : { server: hit.server, params: { ...request.params, name: hit.originalName } };
+    },
+  },
+  'prompts/get': {
+    kind: 'prompts',
+    find(request, catalog) {
+      const hit = catalog.prompt(request.target ?? '');
+      return hit === undefined ? undefined : { server: hit.server, params: { ...request.params, name: hit.originalName } };
+    },
+  },
+  'resources/read': {
+    kind: 'resources',
+    find(request, catalog) {
+      const [first, ...others] = catalog.resource(request.target ?? '');
+      return first === undefined ? undefined : { server: first, params: request.params ?? {}, others };
+    },
+  },
+  'completion/complete': {
+    kind: 'prompts',
+    find(request, catalog) {
+      const ref = request.params?.['ref'];
+      if (!isJson(ref)) return undefined;
+      if (ref['type'] === 'ref/resource') {
+        const [first] = catalog.resource(String(ref['uri']));
+        return first === undefined ? undefined : { server: first, params: request.params ?? {} };
+      }
+      const hit = catalog.prompt(String(ref['name']));
+      if (hit === undefined) return undefined;
+      return { server: hit.server, params: { ...request.params, ref: { ...ref, name: hit.originalName } } };
+    },
+  },
+};

@@ -1,0 +1,151 @@
+import { Cancellation } from '../core/cancellation.ts';
+import type { Clock, Disarm } from '../core/clock.ts';
+import { TroupeError } from '../core/errors.ts';
+import type { ListKind } from '../core/events.ts';
+import type { Limits } from '../core/limits.ts';
+import { announcesListChanges } from '../mcp/session/capabilities.ts';
+import { LIST_METHODS, listAll, type RawList } from '../mcp/session/list.ts';
+import type { Session } from '../mcp/session/session.ts';
+
+export const LIST_KINDS: readonly ListKind[] = ['tools', 'resources', 'resourceTemplates', 'prompts'];
+
+/** Which lists a change notification is about. */
+export const CHANGED_LISTS: Readonly<Record<string, readonly ListKind[]>> = {
+  'notifications/tools/list_changed': ['tools'],
+  'notifications/resources/list_changed': ['resources', 'resourceTemplates'],
+  'notifications/prompts/list_changed': ['prompts'],
+};
+
+/** Changes come in bursts: waiting this long, milliseconds, makes one list of many notifications. */
+const SETTLE_MS = 25;
+
+export interface SessionListsOptions {
+  readonly session: Session;
+  readonly server: string;
+  readonly limits: Limits;
+  readonly clock: Clock;
+  readonly timeoutMs: number;
+  /** How long a list counts as fresh where neither hint nor notification says so, milliseconds. */
+  readonly ttlMs: number;
+  readonly onListed: (kind: ListKind, list: RawList) => void;
+  readonly onFailed: (kind: ListKind, error: TroupeError) => void;
+}
+
+interface Entry {
+  list: RawList | undefined;
+  at: number;
+  error: TroupeError | undefined;
+  running: Promise<void> | undefined;
+  /** A change came while the list was being made. */
+  again: boolean;
+  stale: boolean;
+  settle: Disarm | undefined;
+}
+
+/** The lists of one session: fetched once it stands, kept fresh by notifications and hints, each at most once at a time. */
+export class SessionLists {
+  readonly #options: SessionListsOptions;
+  readonly #entries: Readonly<Record<ListKind, Entry>>;
+  readonly #cancellation = new Cancellation();
+
+  constructor(options: SessionListsOptions) {
+    this.#options = options;
+    this.#entries = { tools: entry(), resources: entry(), resourceTemplates: entry(), prompts: entry() };
+  }
+
+  /** Fetches everything the server has. */
+  start(): void {
+    for (const kind of LIST_KINDS) void this.refresh(kind);
+  }
+
+  /** Whether a list of this kind is known, old or new. */
+  known(kind: ListKind): boolean {
+    return this.#entries[kind].list !== undefined;
+  }
+
+  error(kind: ListKind): TroupeError | undefined {
+    return this.#entries[kind].error;
+  }
+
+  /** Resolves once the list is known and fresh; fetches it when it is neither, or when `again` asks for it. */
+  async fresh(kind: ListKind, again = false): Promise<void> {
+    const e = this.#entries[kind];
+    if (e.running !== undefined) await e.running;
+    else if (again || !this.#isFresh(kind, e)) await this.refresh(kind);
+    if (e.error !== undefined) throw e.error;
+  }
+
+  /** The server says that something changed. */
+  changed(kind: ListKind): void {
+    const e = this.#entries[kind];
+    e.stale = true;
+    if (e.running !== undefined) e.again = true;
+    else {
+      e.settle ??= this.#options.clock.after(
+        SETTLE_MS,
+        () => {
+          e.settle = undefined;
+          void this.refresh(kind);
+        },
+        { unref: true },
+      );
+    }
+  }
+
+  refresh(kind: ListKind): Promise<void> {
+    const e = this.#entries[kind];
+    e.settle?.();
+    e.settle = undefined;
+    e.running ??= this.#fetch(kind, e).finally(() => {
+      e.running = undefined;
+      if (e.again && !this.#cancellation.cancelled) {
+        e.again = false;
+        void this.refresh(kind);
+      }
+    });
+    return e.running;
+  }
+
+  /** Ends what is under way; the lists stay readable. */
+  dispose(): void {
+    this.#cancellation.cancel(new TroupeError('connection_lost', 'the session ended', { server: this.#options.server }));
+    for (const kind of LIST_KINDS) this.#entries[kind].settle?.();
+  }
+
+  async #fetch(kind: ListKind, e: Entry): Promise<void> {
+    const { session, limits, clock, timeoutMs, server } = this.#options;
+    const cancellation = this.#cancellation.child();
+    const disarm = clock.after(timeoutMs, () =>
+      cancellation.cancel(
+        new TroupeError('deadline_exceeded', `${LIST_METHODS[kind]} took longer than ${timeoutMs} ms`, { server }),
+      ),
+    );
+    e.stale = false;
+    try {
+      const list = await listAll(session, kind, { limits, cancellation, server });
+      e.list = list;
+      e.at = clock.now();
+      e.error = undefined;
+      this.#options.onListed(kind, list);
+    } catch (error) {
+      e.error = TroupeError.from(error, { server });
+      this.#options.onFailed(kind, e.error);
+    } finally {
+      disarm();
+      cancellation.release();
+    }
+  }
+
+  #isFresh(kind: ListKind, e: Entry): boolean {
+    if (e.list === undefined || e.stale) return false;
+    const { session, clock, ttlMs } = this.#options;
+    if (!session.supports(LIST_METHODS[kind])) return true;
+    const feature = kind === 'resourceTemplates' ? 'resources' : kind;
+    if (announcesListChanges(session.capabilities, feature)) return true;
+    return clock.now() - e.at < (e.list.ttlMs ?? ttlMs);
+  }
+}
+
+function entry(): Entry {
+  return { list: undefined, at: 0, error: undefined, running: undefined, again: false, stale: false, settle: undefined };
+}

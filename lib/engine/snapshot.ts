@@ -1,0 +1,34 @@
+import { fleetSnapshot, type ConnectionSnapshot, type FleetSnapshot } from '../supervision/fleet.ts';
+import type { Replica, Server } from './server.ts';
+
+/** The fleet as it stands, with the numbers of this moment. */
+export function takeSnapshot(at: number, servers: Iterable<Server>): FleetSnapshot {
+  const rows: ConnectionSnapshot[] = [];
+  for (const server of servers) for (const replica of server.replicas) rows.push(row(server, replica));
+  return fleetSnapshot(at, rows);
+}
+
+function row(server: Server, replica: Replica): ConnectionSnapshot {
+  const { connection, lastSession } = replica;
+  return Object.freeze({
+    id: connection.id,
+    server: server.name,
+    state: connection.state,
+    since: connection.since,
+    attempt: connection.attempt,
+    availability: connection.state === 'Connected' ? 'usable' : 'impossible',
+    error: connection.error,
+    parked: connection.parked ? true : undefined,
+    transport: lastSession?.transport,
+    era: lastSession?.era,
+    protocolVersion: lastSession?.protocolVersion,
+    serverInfo: lastSession?.serverInfo,
+    pid: replica.process?.pid,
+    inFlight: connection.session?.inFlight ?? 0,
+    queued: 0,
+    breaker: 'closed',
+    latencyMs: replica.latencyMs,
+    calls: replica.calls,
+    restarts: connection.restarts,
+  });
+}

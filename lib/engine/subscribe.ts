@@ -1,0 +1,62 @@
+import type { Catalog } from '../catalog/catalog.ts';
+import type { Clock } from '../core/clock.ts';
+import { TroupeError } from '../core/errors.ts';
+import type { Request } from '../core/request.ts';
+import { ensureListed, expire, unless } from './listing.ts';
+import type { RequestOptions, RequestShape } from './request-factory.ts';
+import type { Server } from './server.ts';
+import type { ResourceListener, Subscription } from './watched-resources.ts';
+
+export interface SubscribeCall {
+  readonly uri: string;
+  readonly listener: ResourceListener;
+  readonly options: RequestOptions | undefined;
+  readonly begin: (shape: RequestShape, options: RequestOptions | undefined) => { request: Request; done: () => void };
+  readonly clock: Clock;
+  readonly servers: ReadonlyMap<string, Server>;
+  readonly catalog: () => Catalog;
+}
+
+/** Watches a resource at the server that has it, in the order of declaration; the first that accepts keeps it. */
+export async function subscribe(call: SubscribeCall): Promise<Subscription> {
+  const { uri, servers } = call;
+  const { request, done } = call.begin({ method: 'resources/subscribe', params: { uri }, target: uri }, call.options);
+  const { cancellation } = request;
+  const disarm = expire(call.clock, cancellation, request.deadline - request.startedAt, `subscribing to ${uri}`);
+  try {
+    const holders = request.server === undefined ? await holdersOf(call, request) : [request.server];
+    let refusal: TroupeError | undefined;
+    for (const name of holders) {
+      const server = servers.get(name);
+      if (server === undefined) continue;
+      try {
+        await ensureListed(server, 'resources', { cancellation, again: false, knows: () => false });
+        cancellation.throwIfCancelled();
+        const session = server.connected?.connection.session;
+        if (session === undefined) throw new TroupeError('unavailable', 'no connection stands', { server: name, cause: server.error });
+        if (!session.supports('resources/subscribe')) {
+          throw new TroupeError('unsupported', 'the server does not advertise resource subscriptions', { server: name });
+        }
+        return await unless(cancellation, server.watched.add(uri, call.listener));
+      } catch (error) {
+        refusal ??= TroupeError.from(error, { server: name });
+        cancellation.throwIfCancelled();
+      }
+    }
+    throw refusal ?? call.catalog().notFound('resources', uri);
+  } finally {
+    disarm();
+    done();
+  }
+}
+
+async function holdersOf(call: SubscribeCall, request: Request): Promise<readonly string[]> {
+  const listed = call.catalog().resource(call.uri);
+  if (listed.length > 0) return listed;
+  const unknown = [...call.servers.values()].filter((server) => !call.catalog().knows(server.name, 'resources'));
+  await Promise.all(
+    unknown.map((server) => ensureListed(server, 'resources', { cancellation: request.cancellation, again: false, knows: () => false })),
+  );
+  const found = call.catalog().resource(call.uri);
+  return found.length > 0 ? found : [...call.servers.keys()];
+}

@@ -1,0 +1,79 @@
+import { Observable, ReplaySubject, Subject } from 'rxjs';
+import type { ServerProcess } from '../connection/server-process.machine.ts';
+import type { ConnectionState } from '../core/events.ts';
+import type { ConnectionView, ProcessView } from './contract.ts';
+import type { Replica, Server } from './server.ts';
+
+/** Connections as streams. One subject per connection, made when first asked for. */
+export class Views {
+  readonly #states = new Map<string, Subject<ConnectionState>>();
+  readonly #ended = new Set<string>();
+
+  view(server: Server, replica: Replica): ConnectionView {
+    const { connection } = replica;
+    const states = this.#stream(connection.id);
+    return {
+      id: connection.id,
+      server: server.name,
+      get state() {
+        return connection.state;
+      },
+      state$: new Observable((subscriber) => {
+        subscriber.next(connection.state);
+        return states.subscribe(subscriber);
+      }),
+      get process() {
+        return replica.process === undefined ? undefined : processView(replica.process);
+      },
+    };
+  }
+
+  moved(id: string, to: ConnectionState): void {
+    this.#states.get(id)?.next(to);
+  }
+
+  /** The connection was stopped or removed: its stream completes. */
+  end(id: string): void {
+    this.#ended.add(id);
+    this.#states.get(id)?.complete();
+    this.#states.delete(id);
+  }
+
+  #stream(id: string): Subject<ConnectionState> {
+    let subject = this.#states.get(id);
+    if (subject === undefined) {
+      subject = new Subject();
+      if (this.#ended.has(id)) subject.complete();
+      else this.#states.set(id, subject);
+    }
+    return subject;
+  }
+}
+
+function processView(process: ServerProcess): ProcessView {
+  return {
+    get state() {
+      return process.state;
+    },
+    state$: new Observable((subscriber) => {
+      const states = new ReplaySubject<ServerProcess['state']>(1);
+      const end = process.subscribe((state) => {
+        states.next(state);
+        if (state === 'Stopped') states.complete();
+      });
+      states.next(process.state);
+      if (process.state === 'Stopped') states.complete();
+      const subscription = states.subscribe(subscriber);
+      return () => {
+        end();
+        subscription.unsubscribe();
+      };
+    }),
+    get pid() {
+      return process.pid;
+    },
+    get exit() {
+      return process.exit;
+    },
+  };
+}

@@ -1,0 +1,110 @@
+import { errorText, type TroupeError } from '../core/errors.ts';
+import type { Json } from '../core/json-rpc.ts';
+import type { Logger } from '../core/ports.ts';
+import type { Session } from '../mcp/session/session.ts';
+
+/** Called with the params of each `notifications/resources/updated` for the resource, and the server it came from. */
+export type ResourceListener = (update: { readonly uri: string; readonly server: string; readonly params: Json }) => void;
+
+export interface Subscription {
+  readonly uri: string;
+  readonly server: string;
+  /** Ends it; the server is told when nobody else watches. Idempotent. */
+  close(): Promise<void>;
+}
+
+/**
+ * Watched resources of one server, counted by reference. The set outlives sessions: each new one is told the whole of
+ * it, in its era's way.
+ */
+export class WatchedResources {
+  readonly #server: string;
+  readonly #logger: Logger;
+  readonly #listeners = new Map<string, Set<ResourceListener>>();
+  #session: Session | undefined;
+  #last: Promise<void> = Promise.resolve();
+
+  constructor(server: string, logger: Logger) {
+    this.#server = server;
+    this.#logger = logger;
+  }
+
+  get size(): number {
+    return this.#listeners.size;
+  }
+
+  /** A session stands: it gets the whole set. `onFailed` hears of what it refuses. */
+  attach(session: Session, onFailed: (error: TroupeError) => void): void {
+    this.#session = session;
+    if (session.era === 'modern' || this.#listeners.size > 0) {
+      this.#apply().catch((error: unknown) => onFailed(error as TroupeError));
+    }
+  }
+
+  detach(session: Session): void {
+    if (this.#session === session) this.#session = undefined;
+  }
+
+  /** Begins to watch. Rejects, and forgets, when the server refuses. */
+  async add(uri: string, listener: ResourceListener): Promise<Subscription> {
+    let set = this.#listeners.get(uri);
+    const isNew = set === undefined;
+    if (set === undefined) {
+      set = new Set();
+      this.#listeners.set(uri, set);
+    }
+    // A copy of its own, so that one function may watch twice and be ended once.
+    const own: ResourceListener = (update) => listener(update);
+    set.add(own);
+    if (isNew) {
+      try {
+        await this.#apply();
+      } catch (error) {
+        this.#drop(uri, own);
+        throw error;
+      }
+    } else await this.#last;
+    let open = true;
+    return {
+      uri,
+      server: this.#server,
+      close: async () => {
+        if (!open) return;
+        open = false;
+        if (this.#drop(uri, own)) await this.#apply().catch(() => {});
+      },
+    };
+  }
+
+  /** The server says that a resource changed: it, or something below it. */
+  updated(params: Json): void {
+    const uri = params['uri'];
+    if (typeof uri !== 'string') return;
+    for (const [watched, set] of this.#listeners) {
+      if (uri !== watched && !uri.startsWith(watched.endsWith('/') ? watched : `${watched}/`)) continue;
+      for (const listener of set) {
+        try {
+          listener({ uri, server: this.#server, params });
+        } catch (error) {
+          this.#logger.warn('a resource listener threw', { server: this.#server, uri, error: errorText(error) });
+        }
+      }
+    }
+  }
+
+  #drop(uri: string, listener: ResourceListener): boolean {
+    const set = this.#listeners.get(uri);
+    if (set === undefined || !set.delete(listener) || set.size > 0) return false;
+    this.#listeners.delete(uri);
+    return true;
+  }
+
+  /** One change at a time, in order. */
+  #apply(): Promise<void> {
+    const run = async (): Promise<void> => {
+      await this.#session?.setSubscriptions(new Set(this.#listeners.keys()));
+    };
+    this.#last = this.#last.then(run, run);
+    return this.#last;
+  }
+}

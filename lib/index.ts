@@ -1,0 +1,38 @@
+/**
+ * mcp-troupe: many MCP servers as one. The whole public surface, for those who embed the engine and for those who
+ * extend it.
+ */
+
+// For host writers.
+export { createEngine } from './engine/engine.ts';
+export { loadConfig } from './config/load.ts';
+export { ERROR_CODES, TroupeError, isTroupeError, type Delivery, type ErrorCode } from './core/errors.ts';
+export { CONNECTION_TRANSITIONS, type Transition } from './connection/transitions.ts';
+export { PROCESS_TRANSITIONS } from './connection/server-process.machine.ts';
+export type { ConnectionView, Engine, ListResult, ProcessView, RawRequest } from './engine/contract.ts';
+export type { RequestOptions } from './engine/request-factory.ts';
+export type { ResourceListener, Subscription } from './engine/watched-resources.ts';
+export type { Listed, ServerFailure } from './catalog/aggregate.ts';
+export type { Config, EngineConfig, Host, HostContext, ResolvedServer, ServerConfig } from './config/config.ts';
+export type { ConnectionSnapshot, FleetSnapshot, ServerSnapshot } from './supervision/fleet.ts';
+export type {
+  ConnectionState,
+  EngineEvent,
+  EngineEventType,
+  Era,
+  EventOf,
+  ListKind,
+  ProcessState,
+} from './core/events.ts';
+export type { Json } from './core/json-rpc.ts';
+export type { Principal, Progress } from './core/request.ts';
+export type { Limits } from './core/limits.ts';
+
+// For extension writers.
+export type { Availability } from './core/availability.ts';
+export type { Clock, DeadlineEntry } from './core/clock.ts';
+export type { Handler, Interceptor, Response } from './core/interceptor.ts';
+export type { Logger, Random } from './core/ports.ts';
+export type { OperationClass, Request } from './core/request.ts';
+export { amend } from './core/request.ts';
+export { createMemoryPair } from './mcp/transports/memory-pair.ts';

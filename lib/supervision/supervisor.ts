@@ -1,0 +1,98 @@
+import { createActor, type Actor } from 'xstate';
+import type { Connection } from '../connection/connection.ts';
+import type { Clock } from '../core/clock.ts';
+import { supervisorMachine } from './supervisor.machine.ts';
+
+/** What the supervisor knows of a server: its connections, and whether it is to be started at all. */
+export interface Member {
+  readonly config: { readonly lazy: boolean };
+  readonly replicas: ReadonlyArray<{ readonly connection: Connection }>;
+  stop(graceMs: number): Promise<void>;
+}
+
+export interface SupervisorOptions {
+  readonly clock: Clock;
+  /** In order of declaration. */
+  readonly members: () => readonly Member[];
+  /** After the last connection has ended. */
+  readonly onStopped: () => void;
+}
+
+/** Starts in order, stops in reverse; one member that hangs or dies delays and breaks no other. */
+export class Supervisor {
+  readonly #options: SupervisorOptions;
+  readonly #actor: Actor<typeof supervisorMachine>;
+  #graceMs = 0;
+
+  constructor(options: SupervisorOptions) {
+    this.#options = options;
+    this.#actor = createActor(supervisorMachine, {
+      input: { startAll: () => this.#startAll(), stopAll: () => this.#stopAll() },
+    });
+    this.#actor.subscribe({ error: () => {} });
+    this.#actor.start();
+  }
+
+  get running(): boolean {
+    return this.#actor.getSnapshot().matches('Starting') || this.#actor.getSnapshot().matches('Running');
+  }
+
+  get stopping(): boolean {
+    return this.#actor.getSnapshot().matches('Stopping') || this.#actor.getSnapshot().matches('Stopped');
+  }
+
+  /** Resolves when every member that is not lazy has stood or failed once; also when a stop comes in between. */
+  async start(): Promise<void> {
+    this.#actor.send({ type: 'start' });
+    await this.#until((snapshot) => !snapshot.matches('Starting'));
+  }
+
+  /** Idempotent: a second call waits for the first. */
+  async stop(graceMs: number): Promise<void> {
+    if (!this.stopping) {
+      this.#graceMs = graceMs;
+      this.#actor.send({ type: 'stop' });
+    }
+    await this.#until((snapshot) => snapshot.matches('Stopped'));
+  }
+
+  /** Starts one member and resolves when it has stood or failed once. */
+  async begin(member: Member): Promise<void> {
+    for (const { connection } of member.replicas) if (connection.state === 'Disconnected') connection.wake();
+    await this.settled(member);
+  }
+
+  async settled(member: Member): Promise<void> {
+    await Promise.all(
+      member.replicas.map(({ connection }) =>
+        connection.settled((state) => state !== 'Connecting' && state !== 'Initializing' && state !== 'Disconnecting'),
+      ),
+    );
+  }
+
+  async #startAll(): Promise<void> {
+    await Promise.all(this.#options.members().map((member) => (member.config.lazy ? undefined : this.begin(member))));
+  }
+
+  /** Reverse order of declaration: each is told to end before the one declared earlier, all share the same time. */
+  async #stopAll(): Promise<void> {
+    const members = this.#options.members().toReversed();
+    await Promise.allSettled(members.map((member) => member.stop(this.#graceMs)));
+    this.#options.onStopped();
+  }
+
+  #until(accept: (snapshot: ReturnType<Actor<typeof supervisorMachine>['getSnapshot']>) => boolean): Promise<void> {
+    if (accept(this.#actor.getSnapshot())) return Promise.resolve();
+    return new Promise((resolve) => {
+      const subscription = this.#actor.subscribe({
+        next: (snapshot) => {
+          if (!accept(snapshot)) return;
+          subscription.unsubscribe();
+          resolve();
+        },
+        complete: resolve,
+        error: () => resolve(),
+      });
+    });
+  }
+}
