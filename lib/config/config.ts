@@ -134,6 +134,8 @@ export interface BreakerConfig {
   readonly openMs: number;
   readonly openFactor: number;
   readonly openMaxMs: number;
+  /** How long the probe of a half-open breaker may take. */
+  readonly probeTimeoutMs: number;
 }
 
 export interface HedgeConfig {

@@ -104,6 +104,7 @@ export const breaker: NumberOptions<BreakerConfig> = {
   openMs: time(5_000, 'first time open; then one probe', { min: 1 }),
   openFactor: number(2, 'ratio', 'growth of the open time after each failed probe', { min: 1, max: 100 }),
   openMaxMs: time(60_000, 'longest time open', { min: 1 }),
+  probeTimeoutMs: time(5_000, 'how long that probe may take', { min: 1 }),
 };
 
 export const hedge: NumberOptions<HedgeConfig> = {
