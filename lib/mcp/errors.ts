@@ -198,11 +198,12 @@ function ofStatus(error: Foreign): Judgement {
     ...(typeof given['statusText'] === 'string' && { statusText: given['statusText'] }),
     ...(typeof given['text'] === 'string' && { text: given['text'] }),
   };
-  if (AUTH_STATUS.has(status)) return { code: 'auth_required', delivery: 'answered', data };
-  if (status === 429) return { code: 'rate_limited', delivery: 'answered', data };
-  if (status === 503) return { code: 'unavailable', delivery: 'answered', data };
+  // Not begun.
+  if (AUTH_STATUS.has(status)) return { code: 'auth_required', delivery: 'unsent', data };
+  if (status === 429) return { code: 'rate_limited', delivery: 'unsent', data };
   // A proxy or a crashed handler: the request may have run.
-  if (status >= 500) return { code: 'unavailable', delivery: 'sent', data };
+  if (status >= 500 && status !== 501 && status !== 505)
+    return { code: 'unavailable', delivery: 'sent', data };
   return { code: 'protocol_error', delivery: 'answered', data };
 }
 
@@ -219,8 +220,8 @@ const SDK_CODES: Readonly<Record<string, Judgement>> = {
   METHOD_NOT_SUPPORTED_BY_PROTOCOL_VERSION: { code: 'unsupported', delivery: 'unsent' },
   LIST_PAGINATION_EXCEEDED: { code: 'limit_exceeded', delivery: 'answered' },
   INPUT_REQUIRED_ROUNDS_EXCEEDED: { code: 'limit_exceeded', delivery: 'answered' },
-  CLIENT_HTTP_AUTHENTICATION: { code: 'auth_required', delivery: 'answered' },
-  CLIENT_HTTP_FORBIDDEN: { code: 'auth_required', delivery: 'answered' },
+  CLIENT_HTTP_AUTHENTICATION: { code: 'auth_required', delivery: 'unsent' },
+  CLIENT_HTTP_FORBIDDEN: { code: 'auth_required', delivery: 'unsent' },
   CLIENT_HTTP_UNEXPECTED_CONTENT: { code: 'invalid_response', delivery: 'answered' },
   CLIENT_HTTP_NOT_IMPLEMENTED: { code: 'protocol_error', delivery: 'answered' },
   CLIENT_HTTP_FAILED_TO_OPEN_STREAM: { code: 'unavailable' },
