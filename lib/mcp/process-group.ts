@@ -1,0 +1,33 @@
+import { readFile, readdir } from 'node:fs/promises';
+
+/** Sends a signal to every process of a group. False when the group has none, or none that we may reach. */
+export function signalGroup(pgid: number, signal: NodeJS.Signals | 0): boolean {
+  try {
+    process.kill(-pgid, signal);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/**
+ * Whether a group has a process that is not a zombie. Where nobody collects orphans (a host that is process 1 of a
+ * container) its zombies stay for ever and still count as members for `kill`, so Linux is asked in more detail.
+ */
+export async function groupLives(pgid: number): Promise<boolean> {
+  if (!signalGroup(pgid, 0)) return false;
+  if (process.platform !== 'linux') return true;
+  try {
+    for (const name of await readdir('/proc')) {
+      const first = name.charCodeAt(0);
+      if (first < 0x30 || first > 0x39) continue;
+      const stat = await readFile(`/proc/${name}/stat`, 'latin1').catch(() => '');
+      // pid (name) state ppid pgrp …; the name may hold anything, brackets too.
+      const [state, , group] = stat.slice(stat.lastIndexOf(')') + 2).split(' ', 3);
+      if (Number(group) === pgid && state !== 'Z' && state !== 'X') return true;
+    }
+    return false;
+  } catch {
+    return true;
+  }
+}
