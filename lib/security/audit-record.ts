@@ -1,6 +1,6 @@
-import { createHash, createHmac, createSecretKey } from 'node:crypto';
-import type { KeyObject } from 'node:crypto';
-import { TroupeError } from '../core/errors.ts';
+import { createHash, createHmac } from 'node:crypto';
+import { subkey } from './keys.ts';
+import type { KeySource } from './keys.ts';
 
 /** `intent`: before the effect. `outcome`: after it. `event`: anything else worth knowing later. */
 export type AuditKind = 'intent' | 'outcome' | 'event';
@@ -12,14 +12,10 @@ export interface AuditHead {
   readonly mac: string;
 }
 
-/** The key of a trail, or a function that fetches it; at least 16 bytes. Text counts as UTF-8. */
-export type AuditKey = Uint8Array | string | (() => Uint8Array | string);
-
 export const EMPTY_CHAIN: AuditHead = Object.freeze({ seq: 0, mac: '0'.repeat(64) });
 
 /** Longest record, in bytes; longer fields are replaced by their size. */
 export const MAX_RECORD_BYTES = 65_536;
-const MIN_KEY_BYTES = 16;
 
 /** Signs the text of a record: HMAC-SHA-256 with a key, SHA-256 without. Hex. */
 export type Seal = (body: string) => string;
@@ -30,22 +26,10 @@ const TAIL = /,"mac":"([0-9a-f]{64})"\}$/;
 /** `,"mac":"` and `"}` around it. */
 const TAIL_LENGTH = MAC_LENGTH + 10;
 
-export function sealOf(key: AuditKey | undefined): Seal {
+export function sealOf(key: KeySource | undefined): Seal {
   if (key === undefined) return (body) => createHash('sha256').update(body).digest('hex');
-  const secret = subkey(key, 'mcp-troupe audit chain');
+  const secret = subkey(key, 'audit chain', 'audit.key');
   return (body) => createHmac('sha256', secret).update(body).digest('hex');
-}
-
-/** A key for one purpose, so that what is published of one says nothing about another. */
-export function subkey(key: AuditKey, purpose: string): KeyObject {
-  const given = typeof key === 'function' ? key() : key;
-  const bytes = typeof given === 'string' ? Buffer.from(given, 'utf8') : given;
-  if (!(bytes instanceof Uint8Array) || bytes.byteLength < MIN_KEY_BYTES) {
-    throw new TroupeError('config_invalid', `audit.key: must have at least ${MIN_KEY_BYTES} bytes`, {
-      data: { field: 'audit.key' },
-    });
-  }
-  return createSecretKey(createHmac('sha256', bytes).update(purpose).digest());
 }
 
 /**

@@ -1,7 +1,8 @@
 import { promises } from 'node:fs';
 import { TroupeError, errorText } from '../core/errors.ts';
 import { EMPTY_CHAIN, decodeRecord, sealOf } from './audit-record.ts';
-import type { AuditHead, AuditKey, AuditRecord, Seal } from './audit-record.ts';
+import type { AuditHead, AuditRecord, Seal } from './audit-record.ts';
+import type { KeySource } from './keys.ts';
 
 /**
  * `edited`: the record's text does not fit its seal (or was written with another key). `deleted`: records before it are
@@ -39,7 +40,7 @@ export type AuditVerdict =
 
 export interface VerifyOptions {
   /** The key the trail was written with. */
-  readonly key?: AuditKey;
+  readonly key?: KeySource;
   /** Heads kept outside the file. Without one a cut-off end cannot be told; without key and head, a rewritten file cannot. */
   readonly head?: AuditHead | readonly AuditHead[];
 }

@@ -5,16 +5,18 @@ import type { Clock } from '../core/clock.ts';
 import { TroupeError, errorText } from '../core/errors.ts';
 import { digestOf } from './argument-digest.ts';
 import type { ArgumentDigest } from './argument-digest.ts';
-import { EMPTY_CHAIN, MAX_RECORD_BYTES, decodeRecord, encodeRecord, sealOf, subkey } from './audit-record.ts';
-import type { AuditFields, AuditHead, AuditKey, AuditKind, Seal } from './audit-record.ts';
+import { EMPTY_CHAIN, MAX_RECORD_BYTES, decodeRecord, encodeRecord, sealOf } from './audit-record.ts';
+import type { AuditFields, AuditHead, AuditKind, Seal } from './audit-record.ts';
 import { acquireFileLock } from './file-lock.ts';
 import type { FileLock } from './file-lock.ts';
+import { subkey } from './keys.ts';
+import type { KeySource } from './keys.ts';
 
 export interface AuditOptions {
   /** JSON Lines; its directory exists. Beside it stands `<path>.lock` while the trail is open. */
   readonly path: string;
   /** With a key nobody without it can forge a record. Without one only a head kept elsewhere proves anything. */
-  readonly key?: AuditKey;
+  readonly key?: KeySource;
   /**
    * What happens when a record cannot be written: `refuse` (default) throws, so that nothing is done that is not on
    * record; `continue` goes on, and the number of lost records is written once it is possible again.
@@ -57,7 +59,7 @@ export function createAuditTrail(options: AuditOptions): AuditTrail {
   const argumentKey =
     options.key === undefined
       ? createSecretKey(randomBytes(32))
-      : subkey(options.key, 'mcp-troupe audit arguments');
+      : subkey(options.key, 'audit arguments', 'audit.key');
   const lock = acquireFileLock(`${options.path}.lock`);
   let fd: number | undefined;
   try {

@@ -34,16 +34,22 @@ export function operationOf(method: string): Operation {
   return OPERATIONS.get(method) ?? 'vendor';
 }
 
-/** The question to ask about a request. Without a location the server is the one the request names, if any. */
+/**
+ * The question to ask about a request. Without a location: about the server the request names, if any, and about what
+ * would go on the wire, whatever the target was called on the way.
+ */
 export function queryOf(request: Request, location: Location | undefined): PolicyQuery {
   const operation = operationOf(request.method);
   const server = location?.server ?? request.server;
-  const name = location?.name ?? request.target;
   const base = { operation, principal: request.principal, server, arguments: argumentsOf(request.params) };
   if (operation === 'vendor') return { ...base, method: request.method, arguments: request.params };
   if (operation === 'completion') return { ...base, ...reference(request.params, location) };
   const subject = SUBJECTS.get(operation);
-  return subject === undefined ? base : { ...base, [subject]: name };
+  if (subject === undefined) return base;
+  return {
+    ...base,
+    [subject]: location?.name ?? request.params?.[subject === 'resource' ? 'uri' : 'name'] ?? request.target,
+  };
 }
 
 const SUBJECTS: ReadonlyMap<Operation, 'tool' | 'resource' | 'prompt'> = new Map<
