@@ -1,4 +1,4 @@
-import type { ConnectionState } from '../core/events.ts';
+import type { ConnectionState, ProcessState } from '../core/events.ts';
 
 export interface Transition<State extends string> {
   readonly from: State;
@@ -7,7 +7,7 @@ export interface Transition<State extends string> {
 }
 
 /** Every transition a connection can make; no other is ever seen. The machine is checked against it, both ways. */
-export const CONNECTION_TRANSITIONS: readonly Transition<ConnectionState>[] = [
+export const CONNECTION_TRANSITIONS: ReadonlyArray<Transition<ConnectionState>> = [
   { from: 'Disconnected', event: 'connect', to: 'Connecting' },
   { from: 'Connecting', event: 'opened', to: 'Initializing' },
   { from: 'Connecting', event: 'failed', to: 'Error' },
@@ -27,4 +27,16 @@ export const CONNECTION_TRANSITIONS: readonly Transition<ConnectionState>[] = [
   { from: 'Error', event: 'disconnect', to: 'Disconnecting' },
   { from: 'AuthRequired', event: 'authorized', to: 'Connecting' },
   { from: 'AuthRequired', event: 'disconnect', to: 'Disconnecting' },
+];
+
+/** The same of a server process, or of an in-process server. */
+export const PROCESS_TRANSITIONS: ReadonlyArray<Transition<ProcessState>> = [
+  { from: 'Created', event: 'start', to: 'Starting' },
+  { from: 'Created', event: 'stop', to: 'Stopped' },
+  { from: 'Starting', event: 'launched', to: 'Running' },
+  { from: 'Starting', event: 'failed', to: 'Stopped' },
+  { from: 'Starting', event: 'stop', to: 'Stopping' },
+  { from: 'Running', event: 'exited', to: 'Stopped' },
+  { from: 'Running', event: 'stop', to: 'Stopping' },
+  { from: 'Stopping', event: 'stopped', to: 'Stopped' },
 ];

@@ -7,6 +7,7 @@ import type { Handler } from '../core/interceptor.ts';
 import type { Json } from '../core/json-rpc.ts';
 import { silentLogger } from '../core/ports.ts';
 import type { Request } from '../core/request.ts';
+import { createLauncher } from '../mcp/process.ts';
 import { createVerdicts } from '../mcp/session/verdicts.ts';
 import { createValidators } from '../mcp/wire/validators.ts';
 import { createFleetStream, type FleetSnapshot, type FleetStream } from '../supervision/fleet.ts';
@@ -38,6 +39,8 @@ export interface EngineParts {
   /** By name, in order of declaration. */
   readonly servers: ReadonlyMap<string, Server>;
   catalog(): Catalog;
+  /** Whether the server has ever said what it has of this kind. */
+  knows(server: string, kind: ListKind): boolean;
   snapshot(): FleetSnapshot;
   listed(kind: ListKind, outcomes: readonly ListOutcome[]): ListResult;
   /** How many items of each kind a server lists. */
@@ -55,11 +58,11 @@ export interface EngineParts {
   dispose(): void;
 }
 
-/** Start slots, from the configuration's limit; names and numbers live in `config/defaults.ts`. */
 export function compileEngine(config: Config): EngineParts {
   const clock = config.clock ?? createClock();
   const random = config.random ?? Math.random;
   const logger = config.logger ?? silentLogger;
+  const launcher = createLauncher();
   const bus = createEventBus({ logger, now: () => clock.wallTime() });
   const servers = new Map<string, Server>();
   const catalogs: Catalogs = createCatalogs({ config, clock, bus });
@@ -92,7 +95,7 @@ export function compileEngine(config: Config): EngineParts {
     inbound,
     clientInfo: CLIENT_INFO,
     logLevel: config.host.log === undefined ? undefined : 'info',
-    link: (server, replica, leaveGate) => createLink({ server, replica, leaveGate, clock, random, emit: bus.emit, logger }),
+    link: (server, replica, leaveGate) => createLink({ server, replica, leaveGate, clock, random, emit: bus.emit, launcher }),
     onListed: (server, replica, kind, list) => catalogs.listed(server, replica, kind, list),
     onChange: (server, replica, to) => {
       views.moved(replica.connection.id, to);
@@ -100,7 +103,7 @@ export function compileEngine(config: Config): EngineParts {
       fleet.publish(snapshot());
     },
   };
-  const handle = buildPipeline({ config, clock, random, logger, bus, servers, catalog: catalogs.current, inbound });
+  const handle = buildPipeline({ config, clock, random, logger, bus, servers, catalog: catalogs.current, knows: catalogs.knows, inbound });
 
   return {
     clock,
@@ -111,10 +114,11 @@ export function compileEngine(config: Config): EngineParts {
     handle,
     servers,
     catalog: catalogs.current,
+    knows: catalogs.knows,
     snapshot,
     listed: catalogs.aggregate,
     counts: catalogs.counts,
-    subscribe: (uri, listener, options, begin) => subscribe({ uri, listener, options, begin, clock, servers, catalog: catalogs.current }),
+    subscribe: (uri, listener, options, begin) => subscribe({ uri, listener, options, begin, clock, servers, catalog: catalogs.current, knows: catalogs.knows }),
     addServer(server) {
       const added = new Server(server, deps);
       servers.set(server.name, added);

@@ -1,5 +1,6 @@
 import type { Observable } from 'rxjs';
-import type { Listed, ServerFailure } from '../catalog/aggregate.ts';
+import type { ServerFailure } from '../catalog/aggregate.ts';
+import type { CacheScope } from '../catalog/inventory.ts';
 import type { EngineConfig, ServerConfig } from '../config/config.ts';
 import type { ConnectionState, EngineEvent, EngineEventType, EventOf, ProcessState } from '../core/events.ts';
 import type { Json } from '../core/json-rpc.ts';
@@ -7,10 +8,24 @@ import type { FleetSnapshot } from '../supervision/fleet.ts';
 import type { RequestOptions } from './request-factory.ts';
 import type { ResourceListener, Subscription } from './watched-resources.ts';
 
+/** Who offers an item, and under which name. Everything else is as the server sent it. */
+export interface Listed {
+  /** The exposed name of a tool or prompt; of a resource its own. */
+  readonly name: string;
+  readonly server: string;
+  readonly originalName: string;
+  /** Known from before the server was lost. */
+  readonly stale?: boolean | undefined;
+}
+
 /** An aggregated list: what the servers have, and which of them failed to say. */
-export interface ListResult<T = Json> {
-  readonly items: ReadonlyArray<Listed<T>>;
+export interface ListResult {
+  readonly items: ReadonlyArray<Json & Listed>;
   readonly failures: readonly ServerFailure[];
+  /** How long the whole holds by what the servers say, milliseconds: the shortest of all; 0 where one gave no time. */
+  readonly ttlMs: number;
+  /** `public` only where every server said so. */
+  readonly cacheScope: CacheScope;
 }
 
 /** A process of ours: a child process, or an in-process server. */

@@ -38,7 +38,7 @@ export async function listServers(
         ensureListed(server, kind, {
           cancellation: request.cancellation,
           again,
-          knows: (name) => parts.catalog().knows(name, kind),
+          knows: (name) => parts.knows(name, kind),
         }),
       ),
     );

@@ -1,6 +1,7 @@
 import type { Catalog } from '../catalog/catalog.ts';
 import type { Config } from '../config/config.ts';
 import type { Clock } from '../core/clock.ts';
+import type { ListKind } from '../core/events.ts';
 import { compose, type Handler, type Interceptor } from '../core/interceptor.ts';
 import type { Logger, Random } from '../core/ports.ts';
 import { deadline } from '../resilience/deadline.ts';
@@ -20,6 +21,7 @@ export interface PipelineDeps {
   readonly bus: EventBus;
   readonly servers: ReadonlyMap<string, Server>;
   readonly catalog: () => Catalog;
+  readonly knows: (server: string, kind: ListKind) => boolean;
   readonly inbound: Inbound;
 }
 
@@ -36,7 +38,7 @@ export function buildPipeline(deps: PipelineDeps): Handler {
     // The host's own: above resolve, since they may rewrite the name.
     ...config.interceptors,
     // From name to server: above everything that needs to know the server.
-    resolve({ catalog: deps.catalog, servers }),
+    resolve({ catalog: deps.catalog, knows: deps.knows, servers }),
     // Above route, so that every attempt picks again; asks the delivery fact first, then the budget.
     retry({
       clock,

@@ -9,14 +9,16 @@ import type { Server } from './server.ts';
 
 export interface ResolveDeps {
   readonly catalog: () => Catalog;
+  /** Whether the server has ever said what it has of this kind. */
+  readonly knows: (server: string, kind: ListKind) => boolean;
   readonly servers: ReadonlyMap<string, Server>;
 }
 
 /** What finds the server of a method: its kind of list, and where the name stands in the params. */
 interface Finder {
   readonly kind: ListKind;
-  /** The server and the params as it knows them; undefined when the catalog has nothing of that name. */
-  find(request: Request, catalog: Catalog, servers: ResolveDeps['servers']): Found | undefined;
+  /** The server and the params as it knows them; throws `not_found` or `ambiguous_name`. */
+  find(request: Request, catalog: Catalog, among: readonly string[] | undefined): Found;
 }
 
 interface Found {
@@ -36,9 +38,19 @@ export function resolve(deps: ResolveDeps): Interceptor {
     if (request.server !== undefined) return given(request, deps, next);
     const finder = FINDERS[request.method];
     if (finder === undefined) return only(request, deps, next);
-    const found = finder.find(request, deps.catalog(), deps.servers);
-    return found === undefined ? search(request, finder, deps, next) : ask(request, found, next);
+    const found = attempt(finder, request, deps.catalog());
+    if (!(found instanceof TroupeError)) return ask(request, found, next);
+    return found.code === 'not_found' ? search(request, finder, found, deps, next) : Promise.reject(found);
   };
+}
+
+/** The search as a value: not finding is an ordinary outcome here. */
+function attempt(finder: Finder, request: Request, catalog: Catalog, among?: readonly string[]): Found | TroupeError {
+  try {
+    return finder.find(request, catalog, among);
+  } catch (error) {
+    return TroupeError.from(error);
+  }
 }
 
 /** The caller named the server; an exposed name of that server is still turned into its own. */
@@ -47,9 +59,10 @@ function given(request: Request, deps: ResolveDeps, next: Handler): Promise<Resp
   if (server === undefined || !deps.servers.has(server)) {
     return Promise.reject(new TroupeError('not_found', `no server "${server}"`));
   }
-  const found = FINDERS[request.method]?.find(request, deps.catalog(), deps.servers);
   request.facts.server = server;
-  return next(found?.server === server ? amend(request, { params: found.params }) : request);
+  const finder = FINDERS[request.method];
+  const found = finder === undefined ? undefined : attempt(finder, request, deps.catalog(), [server]);
+  return next(found === undefined || found instanceof TroupeError ? request : amend(request, { params: found.params }));
 }
 
 /** A method that names nothing goes to the only server there is. */
@@ -63,9 +76,15 @@ function only(request: Request, deps: ResolveDeps, next: Handler): Promise<Respo
   return next(amend(request, { server: first }));
 }
 
-async function search(request: Request, finder: Finder, deps: ResolveDeps, next: Handler): Promise<Response> {
+async function search(
+  request: Request,
+  finder: Finder,
+  missing: TroupeError,
+  deps: ResolveDeps,
+  next: Handler,
+): Promise<Response> {
   const { cancellation } = request;
-  const unknown = [...deps.servers.values()].filter((server) => !deps.catalog().knows(server.name, finder.kind));
+  const unknown = [...deps.servers.values()].filter((server) => !deps.knows(server.name, finder.kind));
   // A server whose name begins the exposed name is the likely holder; only if there is none, everybody is waited for.
   const likely = unknown.filter((server) => request.target?.startsWith(`${server.name}__`) === true);
   const asked = likely.length > 0 ? likely : unknown;
@@ -73,8 +92,9 @@ async function search(request: Request, finder: Finder, deps: ResolveDeps, next:
     asked.map((server) => ensureListed(server, finder.kind, { cancellation, again: false, knows: () => false })),
   );
   cancellation.throwIfCancelled();
-  const found = finder.find(request, deps.catalog(), deps.servers);
-  if (found !== undefined) return ask(request, found, next);
+  const found = asked.length === 0 ? missing : attempt(finder, request, deps.catalog());
+  if (!(found instanceof TroupeError)) return ask(request, found, next);
+  if (found.code !== 'not_found') throw found;
   const failed = outcomes.find(({ error }) => error !== undefined);
   if (likely.length > 0 && failed?.error !== undefined) {
     throw new TroupeError('unavailable', `cannot tell whether it has "${request.target}": ${failed.error.detail}`, {
@@ -82,16 +102,11 @@ async function search(request: Request, finder: Finder, deps: ResolveDeps, next:
       cause: failed.error,
     });
   }
-  return unlisted(request, finder, deps, next);
-}
-
-/** Nobody lists it. A resource may be readable all the same: whoever has resources is asked, in order of declaration. */
-async function unlisted(request: Request, finder: Finder, deps: ResolveDeps, next: Handler): Promise<Response> {
-  const catalog = deps.catalog();
-  if (finder.kind !== 'resources' && request.method !== 'resources/read') throw catalog.notFound(finder.kind, request.target ?? '');
+  if (request.method !== 'resources/read') throw found;
+  // Nobody lists it, but a resource may be readable all the same: whoever has resources is asked, in order.
   const readers = [...deps.servers.values()].filter((s) => s.connected?.connection.session?.supports('resources/read') === true);
   const [first, ...others] = readers.map((server) => server.name);
-  if (first === undefined) throw catalog.notFound('resources', request.target ?? '');
+  if (first === undefined) throw found;
   return ask(request, { server: first, params: request.params ?? {}, others }, next);
 }
 
@@ -109,37 +124,40 @@ async function ask(request: Request, found: Found, next: Handler): Promise<Respo
 const FINDERS: Readonly<Record<string, Finder>> = {
   'tools/call': {
     kind: 'tools',
-    find(request, catalog) {
-      const hit = catalog.tool(request.target ?? '');
-      return hit === undefined ? undefined : { server: hit.server, params: { ...request.params, name: hit.originalName } };
+    find(request, catalog, among) {
+      const { server, originalName } = catalog.tool(request.target ?? '', lookup(among));
+      return { server, params: { ...request.params, name: originalName } };
     },
   },
   'prompts/get': {
     kind: 'prompts',
-    find(request, catalog) {
-      const hit = catalog.prompt(request.target ?? '');
-      return hit === undefined ? undefined : { server: hit.server, params: { ...request.params, name: hit.originalName } };
+    find(request, catalog, among) {
+      const { server, originalName } = catalog.prompt(request.target ?? '', lookup(among));
+      return { server, params: { ...request.params, name: originalName } };
     },
   },
   'resources/read': {
     kind: 'resources',
-    find(request, catalog) {
-      const [first, ...others] = catalog.resource(request.target ?? '');
-      return first === undefined ? undefined : { server: first, params: request.params ?? {}, others };
+    find(request, catalog, among) {
+      const [first = '', ...others] = catalog.resource(request.target ?? '', lookup(among)).servers;
+      return { server: first, params: request.params ?? {}, others };
     },
   },
   'completion/complete': {
     kind: 'prompts',
-    find(request, catalog) {
+    find(request, catalog, among) {
       const ref = request.params?.['ref'];
-      if (!isJson(ref)) return undefined;
+      if (!isJson(ref)) throw new TroupeError('not_found', 'params.ref is not an object');
       if (ref['type'] === 'ref/resource') {
-        const [first] = catalog.resource(String(ref['uri']));
-        return first === undefined ? undefined : { server: first, params: request.params ?? {} };
+        const [first = ''] = catalog.resource(String(ref['uri']), lookup(among)).servers;
+        return { server: first, params: request.params ?? {} };
       }
-      const hit = catalog.prompt(String(ref['name']));
-      if (hit === undefined) return undefined;
-      return { server: hit.server, params: { ...request.params, ref: { ...ref, name: hit.originalName } } };
+      const { server, originalName } = catalog.prompt(String(ref['name']), lookup(among));
+      return { server, params: { ...request.params, ref: { ...ref, name: originalName } } };
     },
   },
 };
+
+function lookup(among: readonly string[] | undefined): { readonly servers: readonly string[] } | undefined {
+  return among === undefined ? undefined : { servers: among };
+}

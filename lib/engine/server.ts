@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import type { ResolvedReplica, ResolvedServer } from '../config/config.ts';
 import { Attempt, type Link, type StartGate } from '../connection/attempt.ts';
 import { Connection } from '../connection/connection.ts';
-import type { ServerProcess } from '../connection/server-process.machine.ts';
+import type { ServerProcess } from '../connection/server-process.ts';
 import type { Clock } from '../core/clock.ts';
 import { TroupeError } from '../core/errors.ts';
 import type { ConnectionState, Emit, ListKind } from '../core/events.ts';

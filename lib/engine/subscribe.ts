@@ -1,6 +1,7 @@
 import type { Catalog } from '../catalog/catalog.ts';
 import type { Clock } from '../core/clock.ts';
 import { TroupeError } from '../core/errors.ts';
+import type { ListKind } from '../core/events.ts';
 import type { Request } from '../core/request.ts';
 import { ensureListed, expire, unless } from './listing.ts';
 import type { RequestOptions, RequestShape } from './request-factory.ts';
@@ -15,6 +16,7 @@ export interface SubscribeCall {
   readonly clock: Clock;
   readonly servers: ReadonlyMap<string, Server>;
   readonly catalog: () => Catalog;
+  readonly knows: (server: string, kind: ListKind) => boolean;
 }
 
 /** Watches a resource at the server that has it, in the order of declaration; the first that accepts keeps it. */
@@ -43,7 +45,7 @@ export async function subscribe(call: SubscribeCall): Promise<Subscription> {
         cancellation.throwIfCancelled();
       }
     }
-    throw refusal ?? call.catalog().notFound('resources', uri);
+    throw refusal ?? new TroupeError('not_found', 'the fleet is empty: there is no server to ask');
   } finally {
     disarm();
     done();
@@ -51,12 +53,22 @@ export async function subscribe(call: SubscribeCall): Promise<Subscription> {
 }
 
 async function holdersOf(call: SubscribeCall, request: Request): Promise<readonly string[]> {
-  const listed = call.catalog().resource(call.uri);
+  const listed = listedBy(call);
   if (listed.length > 0) return listed;
-  const unknown = [...call.servers.values()].filter((server) => !call.catalog().knows(server.name, 'resources'));
+  const unknown = [...call.servers.values()].filter((server) => !call.knows(server.name, 'resources'));
   await Promise.all(
     unknown.map((server) => ensureListed(server, 'resources', { cancellation: request.cancellation, again: false, knows: () => false })),
   );
-  const found = call.catalog().resource(call.uri);
+  const found = listedBy(call);
+  // Nobody lists it: whoever can be watched may have it all the same.
   return found.length > 0 ? found : [...call.servers.keys()];
+}
+
+function listedBy(call: SubscribeCall): readonly string[] {
+  try {
+    return call.catalog().resource(call.uri).servers;
+  } catch (error) {
+    if (TroupeError.from(error).code === 'not_found') return [];
+    throw error;
+  }
 }

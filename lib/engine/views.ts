@@ -1,5 +1,5 @@
 import { Observable, ReplaySubject, Subject } from 'rxjs';
-import type { ServerProcess } from '../connection/server-process.machine.ts';
+import type { ServerProcess } from '../connection/server-process.ts';
 import type { ConnectionState } from '../core/events.ts';
 import type { ConnectionView, ProcessView } from './contract.ts';
 import type { Replica, Server } from './server.ts';

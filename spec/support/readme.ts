@@ -1,8 +1,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { optionsTable } from '../../lib/config/defaults.ts';
-import { CONNECTION_TRANSITIONS, type Transition } from '../../lib/connection/transitions.ts';
-import { PROCESS_TRANSITIONS } from '../../lib/connection/server-process.machine.ts';
+import { CONNECTION_TRANSITIONS, PROCESS_TRANSITIONS, type Transition } from '../../lib/connection/transitions.ts';
 import { ERROR_CODES, type ErrorCode } from '../../lib/core/errors.ts';
 
 /** The parts of the README that are drawn from the code. */

@@ -1,0 +1,125 @@
+import { mergeLists } from '../catalog/aggregate.ts';
+import { createCatalog, withInventory, withOrder, without, type Catalog } from '../catalog/catalog.ts';
+import { checkItems, emptyInventory, staleInventory, type Inventory } from '../catalog/inventory.ts';
+import type { Config } from '../config/config.ts';
+import type { Clock } from '../core/clock.ts';
+import { TroupeError } from '../core/errors.ts';
+import type { ListKind } from '../core/events.ts';
+import type { Json } from '../core/json-rpc.ts';
+import type { RawList } from '../mcp/session/list.ts';
+import type { EventBus } from '../telemetry/event-bus.ts';
+import type { Listed, ListResult } from './contract.ts';
+import type { ListOutcome } from './listing.ts';
+import type { Replica, Server } from './server.ts';
+import { LIST_KINDS } from './session-lists.ts';
+
+/** What all servers list, as one catalog that is swapped whole; lists come in, lookups go out. */
+export interface Catalogs {
+  current(): Catalog;
+  /** Whether the server has ever said what it has of this kind. */
+  knows(server: string, kind: ListKind): boolean;
+  /** A list of a session has arrived: malformed items are skipped and told, the rest replaces the server's list. */
+  listed(server: Server, replica: Replica, kind: ListKind, list: RawList): void;
+  /** A server has lost or found its last connection: its items are stale, or not any more. */
+  connectionChanged(server: Server): void;
+  aggregate(kind: ListKind, outcomes: readonly ListOutcome[]): ListResult;
+  counts(server: string): Json;
+  forget(server: string): void;
+  reorder(names: readonly string[]): void;
+}
+
+export function createCatalogs(deps: { readonly config: Config; readonly clock: Clock; readonly bus: EventBus }): Catalogs {
+  const { config, clock, bus } = deps;
+  const listedKinds = new Map<string, Set<ListKind>>();
+  let catalog: Catalog = createCatalog(config.servers.map((server) => server.name), config.naming);
+
+  const put = (server: string, inventory: Inventory, kinds: readonly ListKind[]): void => {
+    catalog = withInventory(catalog, server, inventory);
+    for (const { name, servers, reason } of catalog.reports) {
+      bus.emit({ type: 'catalog.name_clashed', at: clock.wallTime(), name, servers, reason });
+    }
+    bus.emit({ type: 'catalog.changed', at: clock.wallTime(), server, kinds });
+  };
+
+  return {
+    current: () => catalog,
+    knows: (server, kind) => listedKinds.get(server)?.has(kind) === true,
+
+    listed(server, replica, kind, raw) {
+      const { lastSession } = replica;
+      const { items, skipped } = checkItems(kind, raw.items, {
+        httpHeaders: lastSession?.era === 'modern' && lastSession.transport === 'streamable-http',
+      });
+      const kept = kind === 'tools' ? selected(items, server) : items;
+      if (kind === 'tools') lastSession?.knowTools(kept);
+      // Replicas offer the same things: the first connected one speaks for the server.
+      if (server.connected !== replica) return;
+      for (const { item, reason } of skipped) {
+        bus.emit({ type: 'catalog.item_skipped', at: clock.wallTime(), server: server.name, kind, item, reason });
+      }
+      const before = catalog.inventory(server.name) ?? emptyInventory(server.name, clock.now());
+      const list = {
+        items: kept,
+        listedAt: clock.now(),
+        ...(raw.ttlMs === undefined ? {} : { ttlMs: raw.ttlMs }),
+        ...(raw.cacheScope === undefined ? {} : { cacheScope: raw.cacheScope }),
+        ...(raw.cut === undefined ? {} : { failure: raw.cut }),
+      };
+      const known = listedKinds.get(server.name) ?? new Set();
+      listedKinds.set(server.name, known.add(kind));
+      put(server.name, { ...before, [kind]: list }, [kind]);
+    },
+
+    connectionChanged(server) {
+      const known = catalog.inventory(server.name);
+      if (known === undefined) return;
+      const down = server.connected === undefined && server.error !== undefined;
+      const stale = known.tools.stale === true;
+      if (down && !stale) put(server.name, staleInventory(known, server.error ?? lost(server.name)), LIST_KINDS);
+    },
+
+    aggregate(kind, outcomes) {
+      const failed = new Map(outcomes.map(({ server, error }) => [server, error]));
+      const parts = catalog.parts(kind, [...failed.keys()]).map((part) => {
+        const error = failed.get(part.server);
+        return error === undefined ? part : { ...part, failure: error, stale: true };
+      });
+      const listed = new Set(parts.map(({ server }) => server));
+      const merged = mergeLists<Json & Listed>([...parts, ...outcomes.flatMap((o) => (listed.has(o.server) ? [] : [missing(o)]))], clock.now());
+      return { items: merged.items, failures: merged.failures, ttlMs: merged.ttlMs, cacheScope: merged.cacheScope };
+    },
+
+    counts(server) {
+      const inventory = catalog.inventory(server);
+      return Object.fromEntries(LIST_KINDS.map((kind) => [kind, inventory?.[kind].items.length ?? 0]));
+    },
+
+    forget(server) {
+      listedKinds.delete(server);
+      catalog = without(catalog, server);
+    },
+
+    reorder(names) {
+      catalog = withOrder(catalog, names);
+    },
+  };
+}
+
+/** A server that has never listed anything is a failure without items. */
+function missing({ server, error }: ListOutcome): { server: string; items: readonly (Json & Listed)[]; failure?: TroupeError | undefined } {
+  return { server, items: [], failure: error };
+}
+
+/** The tools that the configuration of the server admits; original names. */
+function selected<T extends Json>(tools: readonly T[], server: Server): readonly T[] {
+  const { include, exclude } = server.config.tools;
+  if (include === undefined && exclude.length === 0) return tools;
+  return tools.filter((tool) => {
+    const name = tool['name'];
+    return typeof name === 'string' && (include?.includes(name) ?? true) && !exclude.includes(name);
+  });
+}
+
+function lost(server: string): TroupeError {
+  return new TroupeError('connection_lost', 'the connection is gone', { server });
+}
