@@ -192,7 +192,7 @@ export const limits: NumberOptions<Limits> = {
   schemaBytes: bytes(256 * KiB, 'one JSON Schema'),
   schemaDepth: count(32, 'nesting of one JSON Schema', { max: 1_000 }),
   schemaRefs: count(256, '`$ref` in one JSON Schema', { min: 0 }),
-  inputRounds: count(8, '`input_required` rounds of one operation', { min: 0, max: 1_000 }),
+  inputRounds: count(10, '`input_required` rounds of one operation (SDK)', { min: 0, max: 1_000 }),
 };
 
 export const pool: NumberOptions<PoolConfig> = {

@@ -65,7 +65,9 @@ export function withServer(
     if (added === undefined) return config;
     if (options.strategies !== undefined) checkStrategy(added, options.strategies);
     const servers = [...config.servers, added];
-    checkEquivalents(servers, new Set(), reading, () => at);
+    const placeOf: PlaceOf = (other) => ({ ...at, server: other.name });
+    checkNamed([added], new Set(servers.map((other) => other.name)), new Set(), reading, placeOf);
+    checkCircles(servers, placeOf);
     return seal({
       ...config,
       servers: Object.freeze(servers),
@@ -105,7 +107,9 @@ export function normaliseShape(shape: Shape, reading: Reading): Config {
       if (reading.strategies !== undefined) checkStrategy(server, reading.strategies, places.get(entry.name));
     }
   }
-  checkEquivalents(servers, disabled, reading, (name) => places.get(name));
+  const placeOf: PlaceOf = (server) => places.get(server.name) ?? { ...options.at, server: server.name };
+  checkNamed(servers, new Set(servers.map((server) => server.name)), disabled, reading, placeOf);
+  checkCircles(servers, placeOf);
 
   const extensions = extensionsOf(shape, options, reading);
   const before = shape.options === undefined ? undefined : own(shape.options, 'warnings');
@@ -344,40 +348,55 @@ function checkStrategy(server: ResolvedServer, strategies: readonly string[], at
   );
 }
 
-/** Names in `equivalentTo` exist and lead nowhere in a circle: the chain is walked when a server is down. */
-function checkEquivalents(
-  servers: readonly ResolvedServer[],
+type PlaceOf = (server: ResolvedServer) => At;
+
+function equivalentsInvalid(
+  server: ResolvedServer,
+  placeOf: PlaceOf,
+  problem: string,
+  remedy: string,
+): TroupeError {
+  return invalid(below(placeOf(server), 'equivalentTo'), problem, remedy);
+}
+
+/** Who is named in `equivalentTo` exists, or is at least configured. */
+function checkNamed(
+  checked: readonly ResolvedServer[],
+  known: ReadonlySet<string>,
   disabled: ReadonlySet<string>,
   reading: Reading,
-  placeOf: (name: string) => At | undefined,
+  placeOf: PlaceOf,
 ): void {
-  const byName = new Map(servers.map((server) => [server.name, server]));
-  const fail = (server: ResolvedServer, problem: string, remedy: string): TroupeError => {
-    const at = placeOf(server.name) ?? { origin: reading.origin, server: server.name, base: [], path: [] };
-    return invalid({ ...below(at, 'equivalentTo'), server: server.name }, problem, remedy);
-  };
-  for (const server of servers) {
+  for (const server of checked) {
     for (const name of server.equivalentTo) {
-      if (byName.has(name)) continue;
+      if (known.has(name)) continue;
       if (disabled.has(name)) {
         reading.warnings.push(`${server.name}: equivalentTo names ${name}, which is disabled`);
-      } else {
-        const guess = nearest(name, byName.keys());
-        throw fail(
-          server,
-          `names ${JSON.stringify(name.slice(0, 60))}, which is no server`,
-          guess === undefined ? 'name a configured server' : `did you mean ${guess}?`,
-        );
+        continue;
       }
+      const guess = nearest(name, known);
+      const remedy = guess === undefined ? 'name a configured server' : `did you mean ${guess}?`;
+      throw equivalentsInvalid(
+        server,
+        placeOf,
+        `names ${JSON.stringify(name.slice(0, 60))}, which is no server`,
+        remedy,
+      );
     }
   }
-  // Depth first with an explicit stack: a chain of servers may be longer than the call stack is deep.
+}
+
+/**
+ * `equivalentTo` leads nowhere in a circle: the chain is walked when a server is down. Depth first with an explicit
+ * stack, because a chain of servers may be longer than the call stack is deep.
+ */
+function checkCircles(servers: readonly ResolvedServer[], placeOf: PlaceOf): void {
+  const byName = new Map(servers.map((server) => [server.name, server]));
   const finished = new Set<string>();
   for (const start of servers) {
-    const path: { server: ResolvedServer; next: number }[] = [{ server: start, next: 0 }];
+    const path: { readonly server: ResolvedServer; next: number }[] = [{ server: start, next: 0 }];
     const onPath = new Set([start.name]);
-    while (path.length > 0) {
-      const top = path[path.length - 1] as { server: ResolvedServer; next: number };
+    for (let top = path.at(-1); top !== undefined; top = path.at(-1)) {
       const name = finished.has(top.server.name) ? undefined : top.server.equivalentTo[top.next++];
       if (name === undefined) {
         finished.add(top.server.name);
@@ -388,7 +407,12 @@ function checkEquivalents(
       if (onPath.has(name)) {
         const circle = [...path.map((step) => step.server.name), name];
         const shown = circle.slice(circle.indexOf(name)).slice(0, 8).join(' → ');
-        throw fail(top.server, `leads in a circle: ${shown}`, 'remove one of the names');
+        throw equivalentsInvalid(
+          top.server,
+          placeOf,
+          `leads in a circle: ${shown}`,
+          'remove one of the names',
+        );
       }
       const server = byName.get(name);
       if (server !== undefined && !finished.has(name)) {

@@ -222,6 +222,7 @@ function replicaInputs(written: Unknowns, fields: Fields): ReplicaInput[] {
     if (replicas !== undefined)
       throw invalid(fields.place('replicas'), 'stands beside tiers', 'list the replicas in one of them');
     const at = fields.place('tiers');
+    if (tiers.length === 0) throw invalid(at, 'is an empty list', 'give at least one replica, or remove it');
     if (tiers.length > defaults.tier.max + 1)
       throw invalid(at, 'lists too many tiers', `list at most ${defaults.tier.max + 1}`);
     return tiers.flatMap((members: unknown, tier) => listOfReplicas(members, below(at, tier), tier));

@@ -59,11 +59,11 @@ export function createEventBus({ logger, now }: EventBusInit): EventBus {
         logged = true;
         report(logger, type, error);
       };
-      const tell = (event: never): void => {
+      const tell = (event: EngineEvent): void => {
         // The emitter goes on with the list it started with; who left in the meantime must not hear it.
         if (!live) return;
         try {
-          const result = listener(event);
+          const result = listener(event as Heard<typeof type>);
           if (isThenable(result)) result.then(undefined, failed);
         } catch (error) {
           failed(error);
