@@ -1,0 +1,246 @@
+import type { Availability } from '../core/availability.ts';
+import { TroupeError } from '../core/errors.ts';
+import type { Response } from '../core/interceptor.ts';
+import type { Request } from '../core/request.ts';
+import { hash32, score32 } from './hash.ts';
+import { jsonPointer, type JsonPointer } from './json-pointer.ts';
+import { RecentMap } from './recent-map.ts';
+
+export interface AffinityOptions {
+  /**
+   * What requests with the same replica have in common. `tool`: the tool or prompt; `resource`: the URI; `tenant`: the
+   * principal's tenant; `session`: the caller's `affinity`, else the principal, else everybody together; `key`: an
+   * argument; `handle`: an argument whose values the server hands out in its results.
+   */
+  readonly by:
+    | 'tool'
+    | 'resource'
+    | 'session'
+    | 'tenant'
+    | 'handle'
+    | 'key'
+    | ((request: Request) => string | undefined);
+  /** JSON pointer into the arguments; required for `handle` and `key`. */
+  readonly argument?: string | undefined;
+  /** `handle`: JSON pointer into the result where new handles are found. Default: `argument` below `/structuredContent`. */
+  readonly result?: string | undefined;
+  /**
+   * `prefer`: where it can be, and else anywhere (caches). `strict`: there or nowhere (state in memory).
+   * Default: `strict` for `session` and `handle`, else `prefer`.
+   */
+  readonly mode?: 'prefer' | 'strict' | undefined;
+  /** `strict`, when the replica is gone. `fail` (default): `affinity_lost`; `rehash`: move on; `reinit`: move on after `onReinit`. */
+  readonly onLoss?: 'fail' | 'rehash' | 'reinit' | undefined;
+  /** Keys and handles remembered; the one used longest ago is forgotten first. Default 10 000. */
+  readonly maxKeys?: number | undefined;
+}
+
+/** A replica as affinity sees it. */
+export interface AffineReplica {
+  readonly id: string;
+  readonly availability: Availability;
+  /**
+   * Changes when what the server remembered of us is gone: a new session of a server that keeps state. Absent: its
+   * state survives a reconnect, or there is none.
+   */
+  readonly epoch?: number | undefined;
+}
+
+/** Where a request belongs. */
+export interface Placement {
+  /** Hash of its key. */
+  readonly key: number;
+  /** The one replica that will do; undefined: any, `key` says which is preferred. */
+  readonly only: number | undefined;
+  /** The key's replica was lost, and the request goes on elsewhere: `onLoss: 'reinit'` has something to set up. */
+  readonly moved?: AffinityMove | undefined;
+}
+
+export interface AffinityMove {
+  readonly from: string;
+  readonly to: string;
+}
+
+interface Pin {
+  id: string;
+  epoch: number | undefined;
+  /** Set once lost: requests begun before are told so, later ones start afresh (a handle never does). */
+  lostAt?: number;
+}
+
+const DEFAULT_MAX_KEYS = 10_000;
+
+/**
+ * Keeps together what belongs together. Strict keys are pinned with their first request, so that a replica that joins
+ * takes no key away; handles are learnt from results. A lost pin is reported to every request that was under way.
+ */
+export class Affinity {
+  readonly #server: string | undefined;
+  readonly #by: AffinityOptions['by'] | undefined;
+  readonly #argument: JsonPointer | undefined;
+  readonly #result: JsonPointer | undefined;
+  readonly #strict: boolean;
+  readonly #onLoss: 'fail' | 'rehash' | 'reinit';
+  readonly #pins: RecentMap<Pin>;
+
+  /**
+   * Without options only the caller's own `affinity` counts: its replica is kept while it lives, then another takes over.
+   * Throws `config_invalid`.
+   */
+  constructor(server?: string, options?: AffinityOptions) {
+    this.#server = server;
+    const by = options?.by;
+    this.#by = by;
+    const { argument, result, maxKeys = DEFAULT_MAX_KEYS } = options ?? {};
+    if ((by === 'handle' || by === 'key') && argument === undefined) {
+      throw invalid(
+        server,
+        'affinity.argument',
+        `a JSON pointer into the arguments is required for by: "${by}"`,
+      );
+    }
+    if (!(Number.isInteger(maxKeys) && maxKeys >= 1)) {
+      throw invalid(server, 'affinity.maxKeys', 'expected a whole number from 1');
+    }
+    this.#argument = argument === undefined ? undefined : jsonPointer(argument, 'affinity.argument');
+    this.#result =
+      by === 'handle'
+        ? jsonPointer(result ?? `/structuredContent${argument ?? ''}`, 'affinity.result')
+        : undefined;
+    const mode = options?.mode ?? (by === 'session' || by === 'handle' ? 'strict' : 'prefer');
+    this.#strict = mode === 'strict';
+    this.#onLoss = options?.onLoss ?? 'fail';
+    this.#pins = new RecentMap(maxKeys);
+  }
+
+  /** Keys remembered now. */
+  get size(): number {
+    return this.#pins.size;
+  }
+
+  /** The routing key: a configured handle first, then the caller's own, then what is configured. */
+  keyOf(request: Request): string | undefined {
+    const by = this.#by;
+    if (by === 'handle') return this.#argumentOf(request) ?? request.affinity;
+    if (request.affinity !== undefined) return request.affinity;
+    if (by === undefined) return undefined;
+    if (typeof by === 'function') return by(request);
+    return this.#configuredKey(by, request);
+  }
+
+  #configuredKey(
+    by: 'tool' | 'resource' | 'session' | 'tenant' | 'key',
+    request: Request,
+  ): string | undefined {
+    if (by === 'tool') return textOf(request.params?.['name']);
+    if (by === 'resource') return textOf(request.params?.['uri']);
+    if (by === 'tenant') return request.principal?.tenant ?? request.principal?.id;
+    if (by === 'session') return request.principal?.id ?? '';
+    return this.#argumentOf(request);
+  }
+
+  /** Undefined: the request may go anywhere. Throws `affinity_lost`. */
+  place(request: Request, replicas: readonly AffineReplica[], now: number): Placement | undefined {
+    const key = this.keyOf(request);
+    if (key === undefined) return undefined;
+    const hash = hash32(key);
+    const pin = this.#pins.get(key);
+    if (pin !== undefined) return this.#atPin(key, hash, pin, request, replicas, now);
+    if (this.#by === 'handle' && request.affinity === undefined) return { key: hash, only: undefined };
+    // The caller's own key keeps its replica even where nothing is configured.
+    const kept = this.#strict || request.affinity !== undefined;
+    return kept ? this.#pinned(key, hash, replicas) : { key: hash, only: undefined };
+  }
+
+  /** Notes the handle in a result, if there is one: requests that bring it come back to this replica. */
+  learn(response: Response, replica: AffineReplica): void {
+    if (this.#result === undefined) return;
+    const handle = textOf(this.#result(response));
+    if (handle !== undefined) this.#pins.set(handle, { id: replica.id, epoch: replica.epoch });
+  }
+
+  /** The move could not be made: the key is lost as before, and the next request with it is told or moves again. */
+  undo(request: Request, { from }: AffinityMove): void {
+    const key = this.keyOf(request);
+    // No epoch is NaN.
+    if (key !== undefined) this.#pins.set(key, { id: from, epoch: NaN });
+  }
+
+  #atPin(
+    key: string,
+    hash: number,
+    pin: Pin,
+    request: Request,
+    replicas: readonly AffineReplica[],
+    now: number,
+  ): Placement {
+    if (pin.lostAt !== undefined) {
+      if (this.#by === 'handle' || request.startedAt <= pin.lostAt) throw this.#lost(pin);
+      return this.#pinned(key, hash, replicas);
+    }
+    const index = replicas.findIndex(({ id }) => id === pin.id);
+    const replica = replicas[index];
+    if (replica !== undefined && !isLost(pin, replica)) return { key: hash, only: index };
+    const onLoss = this.#strict ? this.#onLoss : 'rehash';
+    if (onLoss === 'fail') {
+      pin.lostAt = now;
+      throw this.#lost(pin);
+    }
+    const next = this.#pinned(key, hash, replicas);
+    const to = next.only === undefined ? undefined : replicas[next.only]?.id;
+    if (onLoss === 'rehash' || to === undefined) return next;
+    return { ...next, moved: { from: pin.id, to } };
+  }
+
+  /** Pins a key to the best usable (else suspect) replica by rendezvous; no pin where there is none. */
+  #pinned(key: string, hash: number, replicas: readonly AffineReplica[]): Placement {
+    let best = -1;
+    let highest = -1;
+    for (const wanted of ['usable', 'suspect'] as const) {
+      for (let i = 0; i < replicas.length; i++) {
+        const replica = replicas[i]!;
+        if (replica.availability !== wanted) continue;
+        const score = score32(hash, hash32(replica.id));
+        if (score > highest) {
+          highest = score;
+          best = i;
+        }
+      }
+      if (best >= 0) break;
+    }
+    const replica = replicas[best];
+    if (replica === undefined) return { key: hash, only: undefined };
+    this.#pins.set(key, { id: replica.id, epoch: replica.epoch });
+    return { key: hash, only: best };
+  }
+
+  #argumentOf(request: Request): string | undefined {
+    return textOf(this.#argument?.(request.params?.['arguments']));
+  }
+
+  #lost(pin: Pin): TroupeError {
+    return new TroupeError(
+      'affinity_lost',
+      `the replica that kept the state of this key is gone; begin anew, or set affinity.onLoss to "rehash" or "reinit"`,
+      {
+        server: this.#server,
+        connection: pin.id,
+        data: { by: typeof this.#by === 'function' ? 'function' : (this.#by ?? 'affinity') },
+      },
+    );
+  }
+}
+
+/** One that is down may come back with its state only if it has no epoch, which a session would change. */
+function isLost(pin: Pin, { availability, epoch }: AffineReplica): boolean {
+  return epoch !== pin.epoch || (epoch !== undefined && availability === 'impossible');
+}
+
+function textOf(value: unknown): string | undefined {
+  if (typeof value === 'string') return value;
+  return typeof value === 'number' || typeof value === 'boolean' ? String(value) : undefined;
+}
+
+function invalid(server: string | undefined, field: string, remedy: string): TroupeError {
+  return new TroupeError('config_invalid', `${field}: ${remedy}`, { server, data: { field } });
+}

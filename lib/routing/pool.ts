@@ -1,0 +1,320 @@
+import type { Availability } from '../core/availability.ts';
+import type { Clock } from '../core/clock.ts';
+import { TroupeError, isTroupeError } from '../core/errors.ts';
+import type { ConnectionState } from '../core/events.ts';
+import type { Handler, Response } from '../core/interceptor.ts';
+import { outcomeOfError, outcomeOfResult } from '../core/outcome.ts';
+import type { Random } from '../core/ports.ts';
+import type { Request } from '../core/request.ts';
+import {
+  Affinity,
+  type AffineReplica,
+  type AffinityMove,
+  type AffinityOptions,
+  type Placement,
+} from './affinity.ts';
+import type { ReplicaLoad } from './load-meter.ts';
+import { type Ejection, type OutlierOptions, createOutlierDetector } from './outlier.ts';
+import { type Picker, type PickerReplica, type PickerSnapshot, createPicker } from './picker.ts';
+import { withTiers } from './strategies/with-tiers.ts';
+import type { RoutingStrategy } from './strategy.ts';
+import type { TierOptions } from './tiers.ts';
+import { WaitingLine } from './waiting-line.ts';
+
+/** One replica that can be asked; everything but the id is read when it is needed, so members may be getters. */
+export interface Candidate extends PickerReplica, AffineReplica {
+  /** Told in `unavailable`: what it is doing instead. */
+  readonly state?: ConnectionState | undefined;
+  /** The rest of the path: session layers, connection, transport. Asks "ready?" once more; if not, the error is `unsent`. */
+  readonly handle: Handler;
+}
+
+export interface PoolOptions {
+  readonly server: string;
+  readonly candidates: readonly Candidate[];
+  readonly strategy: RoutingStrategy;
+  readonly clock: Pick<Clock, 'now'>;
+  readonly random: Random;
+  readonly affinity?: AffinityOptions | undefined;
+  readonly tiers?: TierOptions | undefined;
+  /** `undefined`: no outlier detection. */
+  readonly outlier?: OutlierOptions | undefined;
+  /** Requests that wait for a slot at most, then `queue_full`. Default 256. */
+  readonly maxQueue?: number | undefined;
+  /** `affinity.onLoss: 'reinit'`: sets up at the new replica what was lost with the old one; the request waits for it. */
+  readonly onReinit?: ((move: AffinityMove, request: Request) => Promise<void>) | undefined;
+  readonly onEject?: ((ejection: Ejection) => void) | undefined;
+  readonly onFault?: ((error: TroupeError) => void) | undefined;
+  readonly resume?: PickerSnapshot | undefined;
+}
+
+const DEFAULT_MAX_QUEUE = 256;
+/** A hint is at least this long (a client that comes back at once changes nothing) … */
+const LEAST_RETRY_AFTER_MS = 10;
+/** … and at most this (as long as a Retry-After is honoured). */
+const MOST_RETRY_AFTER_MS = 60_000;
+
+/**
+ * The replicas of one server (and one credential scope): picks, leases, hands over, books the outcome. Lives as long as the
+ * server does; `swap` replaces the candidates.
+ */
+export class ReplicaPool {
+  readonly server: string;
+  readonly picker: Picker;
+  readonly #clock: Pick<Clock, 'now'>;
+  readonly #affinity: Affinity;
+  readonly #hasAffinity: boolean;
+  readonly #line: WaitingLine;
+  readonly #maxQueue: number;
+  readonly #onReinit: PoolOptions['onReinit'];
+  #candidates: readonly Candidate[];
+  #stopped: TroupeError | undefined;
+  /** By hash of the key. */
+  readonly #settingUp = new Map<number, Promise<void>>();
+
+  constructor(options: PoolOptions) {
+    const { server, candidates, strategy, clock, random, affinity, tiers, outlier, onEject } = options;
+    this.server = server;
+    this.#clock = clock;
+    this.#candidates = candidates;
+    this.#affinity = new Affinity(server, affinity);
+    this.#hasAffinity = affinity !== undefined;
+    this.#maxQueue = options.maxQueue ?? DEFAULT_MAX_QUEUE;
+    this.#onReinit = options.onReinit;
+    this.picker = createPicker({
+      strategy: tiers === undefined ? strategy : withTiers(strategy, tiers),
+      replicas: candidates,
+      clock,
+      random,
+      server,
+      outlier:
+        outlier === undefined
+          ? undefined
+          : createOutlierDetector(
+              candidates.map(({ id }) => id),
+              outlier,
+              onEject,
+            ),
+      onFault: options.onFault,
+      resume: options.resume,
+    });
+    this.#line = new WaitingLine({
+      clock,
+      attempt: (request) => this.#attempt(request),
+      alike: ({ affinity, tried }) => !this.#hasAffinity && affinity === undefined && tried.length === 0,
+    });
+  }
+
+  get candidates(): readonly Candidate[] {
+    return this.#candidates;
+  }
+
+  /** Requests waiting for a slot. */
+  get waiting(): number {
+    return this.#line.length;
+  }
+
+  /** Handed over and not settled. */
+  get inFlight(): number {
+    return this.picker.live;
+  }
+
+  /** Whether any replica may be asked now, busy or not. Starts nothing. */
+  get hasReady(): boolean {
+    for (const { availability } of this.#candidates) if (availability !== 'impossible') return true;
+    return false;
+  }
+
+  load(id: string): ReplicaLoad | undefined {
+    const index = this.picker.indexOf(id);
+    return index === undefined ? undefined : this.picker.load(index);
+  }
+
+  /** One attempt at one replica; waits for a slot in the order of arrival. */
+  handle(request: Request): Promise<Response> {
+    const { cancellation } = request;
+    if (cancellation.cancelled) return Promise.reject(cancellation.reason!);
+    if (this.#stopped !== undefined) return Promise.reject(this.#stopped.with({ attempt: request.attempt }));
+    try {
+      return this.#attempt(request) ?? this.#wait(request);
+    } catch (error) {
+      return Promise.reject(TroupeError.from(error, { server: this.server }));
+    }
+  }
+
+  /** New candidates: meters and strategy state of those that stay are kept; who waits is looked at again. */
+  swap(candidates: readonly Candidate[]): void {
+    this.#candidates = candidates;
+    this.picker.resize(candidates);
+    this.#line.advance();
+  }
+
+  /** An availability or a load that is not ours has changed: who waits is looked at again. */
+  wake(): void {
+    this.#line.advance();
+  }
+
+  /** Rejects who waits and who comes; what was handed over goes on. Idempotent. */
+  stop(
+    error: TroupeError = new TroupeError('stopped', 'the engine has stopped', { server: this.server }),
+  ): void {
+    this.#stopped ??= error;
+    this.#line.rejectAll(error);
+  }
+
+  /** The answer to come, or undefined when it has to wait. Throws when it cannot be picked at all. */
+  #attempt(request: Request): Promise<Response> | undefined {
+    if (!this.#hasAffinity && request.affinity === undefined) return this.#pick(request);
+    const placement = this.#affinity.place(request, this.#candidates, this.#clock.now());
+    if (placement === undefined) return this.#pick(request);
+    if (placement.moved !== undefined && this.#onReinit !== undefined) this.#setUp(placement, request);
+    const setUp = this.#settingUp.get(placement.key);
+    return setUp === undefined ? this.#pick(request, placement) : this.#afterSetUp(setUp, request);
+  }
+
+  #pick(request: Request, placement?: Placement): Promise<Response> | undefined {
+    const result = this.picker.pick(request, placement?.key, placement?.only);
+    if (result.kind === 'picked') return this.#handOver(request, result.index);
+    if (result.kind === 'wait') return undefined;
+    throw this.#unavailable(request);
+  }
+
+  async #handOver(request: Request, index: number): Promise<Response> {
+    const candidate = this.#candidates[index]!;
+    const lease = this.picker.lease(index);
+    request.facts.attempts++;
+    request.facts.connection = candidate.id;
+    let response: Response;
+    try {
+      response = await candidate.handle(request);
+    } catch (error) {
+      this.picker.settle(lease, outcomeOfError(error));
+      this.#line.advance();
+      throw this.#located(error, candidate, request);
+    }
+    this.picker.settle(lease, outcomeOfResult(response));
+    if (this.#hasAffinity) this.#affinity.learn(response, candidate);
+    this.#line.advance();
+    return response;
+  }
+
+  /** Every request with the key waits for it; when it fails all of them do, and the next one tries again. */
+  #setUp({ key, moved }: Placement, request: Request): void {
+    const done = this.#onReinit!(moved!, request)
+      .catch((error: unknown) => {
+        this.#affinity.undo(request, moved!);
+        throw new TroupeError('affinity_lost', 'the replica that took over could not be set up', {
+          server: this.server,
+          connection: moved!.to,
+          cause: error,
+        });
+      })
+      .finally(() => this.#settingUp.delete(key));
+    // Those who wait for it hear of a failure; it must not be an unhandled rejection when they have all been cancelled.
+    done.catch(() => {});
+    this.#settingUp.set(key, done);
+  }
+
+  async #afterSetUp(done: Promise<void>, request: Request): Promise<Response> {
+    const cancelled = request.cancellation.waiting();
+    try {
+      await Promise.race([done, cancelled.promise]);
+    } finally {
+      cancelled.done();
+    }
+    return this.handle(request);
+  }
+
+  #wait(request: Request): Promise<Response> {
+    const now = this.#clock.now();
+    if (now >= request.deadline) {
+      return Promise.reject(this.#error('deadline_exceeded', 'no time is left to wait for a slot', request));
+    }
+    const { length } = this.#line;
+    const slots = this.#slots();
+    const meanMs = this.picker.view.medianMs;
+    if (length >= this.#queueCap(slots, meanMs, request.deadline - now)) {
+      const afterMs = Math.ceil((meanMs * (length + 1)) / Math.max(1, slots));
+      const detail = `all ${slots} slots are taken and ${length} requests wait already`;
+      return Promise.reject(
+        this.#error('queue_full', detail, request).with({
+          retryAfterMs: Math.min(MOST_RETRY_AFTER_MS, Math.max(LEAST_RETRY_AFTER_MS, afterMs)),
+        }),
+      );
+    }
+    return this.#line.join(request, (reason) => this.#gaveUp(reason, request));
+  }
+
+  /**
+   * Who would wait beyond the deadline is told at once: slots × (time left − mean) / mean (`routing.md` §0.4; without it an
+   * overloaded queue is full of requests that expire when their turn comes). One per slot may always wait: a mean is no promise.
+   */
+  #queueCap(slots: number, meanMs: number, leftMs: number): number {
+    const inTime = Math.floor((slots * (leftMs - meanMs)) / meanMs);
+    return Math.min(this.#maxQueue, Math.max(slots, inTime));
+  }
+
+  /** Slots of the replicas that take part. */
+  #slots(): number {
+    const { view } = this.picker;
+    let slots = 0;
+    for (let i = 0; i < view.n; i++) if (view.mask[i] !== 0) slots += view.slots[i]!;
+    return slots;
+  }
+
+  #gaveUp(reason: TroupeError, request: Request): TroupeError {
+    return reason.server === undefined
+      ? reason.with({ server: this.server, attempt: request.attempt })
+      : reason;
+  }
+
+  #unavailable(request: Request): TroupeError {
+    return this.#error('unavailable', describe(this.#candidates), request);
+  }
+
+  #error(
+    code: 'unavailable' | 'queue_full' | 'deadline_exceeded',
+    detail: string,
+    request: Request,
+  ): TroupeError {
+    return new TroupeError(code, detail, { server: this.server, attempt: request.attempt });
+  }
+
+  /** What fails names its replica, so that the retry asks another one. */
+  #located(error: unknown, { id }: Candidate, { attempt }: Request): TroupeError {
+    const facts = { server: this.server, connection: id, attempt };
+    // Of an unknown error nobody knows whether the request ran.
+    if (!isTroupeError(error)) return TroupeError.from(error, { ...facts, delivery: 'sent' });
+    return error.connection === undefined ? error.with(facts) : error;
+  }
+}
+
+export function createPool(options: PoolOptions): ReplicaPool {
+  return new ReplicaPool(options);
+}
+
+const DOING: Readonly<Record<ConnectionState, string>> = {
+  Disconnected: 'not started',
+  Connecting: 'connecting',
+  Initializing: 'connecting',
+  Connected: 'connected',
+  Disconnecting: 'stopping',
+  Error: 'down',
+  AuthRequired: 'waiting for authorization',
+};
+
+/** `no ready replica (2 connecting, 1 down)`. */
+export function describe(
+  candidates: readonly {
+    readonly state?: ConnectionState | undefined;
+    readonly availability: Availability;
+  }[],
+): string {
+  if (candidates.length === 0) return 'it has no replica';
+  const counts = new Map<string, number>();
+  for (const { state } of candidates) {
+    const doing = state === undefined ? 'down' : DOING[state];
+    counts.set(doing, (counts.get(doing) ?? 0) + 1);
+  }
+  return `no ready replica (${[...counts].map(([doing, count]) => `${count} ${doing}`).join(', ')})`;
+}
