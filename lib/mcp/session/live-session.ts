@@ -197,8 +197,8 @@ export class LiveSession implements Session {
       throw new TroupeError('invalid_response', `tool ${tool} declares an outputSchema but sent no structuredContent`, facts);
     }
     const verdict = validators.check(schema, result['structuredContent'], `${wire.server}/${tool}`);
-    if ('ok' in verdict) {
-      if (verdict.ok) return result;
+    if (verdict.outcome === 'valid') return result;
+    if (verdict.outcome === 'invalid') {
       throw new TroupeError('invalid_response', `structuredContent of tool ${tool} breaks its outputSchema: ${verdict.reason}`, facts);
     }
     wire.onOddity(new TroupeError('unsupported', `outputSchema of tool ${tool} cannot be checked: ${verdict.reason}`, facts));

@@ -1,4 +1,4 @@
-import { isJson, type Json } from '../../core/json-rpc.ts';
+import { isJson } from '../../core/json-rpc.ts';
 
 /**
  * The headers that mirror a modern request on HTTP: `Mcp-Method` on all, `Mcp-Name` where something is named, and
