@@ -1,8 +1,12 @@
-import { spawn, type ChildProcess } from 'node:child_process';
-import { existsSync, readFileSync } from 'node:fs';
+import { spawn, spawnSync, type ChildProcessWithoutNullStreams } from 'node:child_process';
+import { readFileSync, statSync } from 'node:fs';
+import { stat } from 'node:fs/promises';
 import type { Readable, Writable } from 'node:stream';
 import type { Clock } from '../core/clock.ts';
-import { TroupeError } from '../core/errors.ts';
+import { TroupeError, errorText, isTroupeError } from '../core/errors.ts';
+import { groupLives, signalGroup } from './process-group.ts';
+import { StderrTail } from './stderr-tail.ts';
+import { windowsCommand } from './windows-command.ts';
 
 /** What to start. Never given to a shell: shell characters reach the program as they are. */
 export interface LaunchSpec {
@@ -10,20 +14,28 @@ export interface LaunchSpec {
   readonly args: readonly string[];
   /** The whole environment; nothing is inherited beside it. */
   readonly env: Readonly<Record<string, string>>;
+  /** Default: the working directory of the host. */
   readonly cwd: string | undefined;
   /** Named in errors. */
   readonly server: string;
   /** Last bytes of stderr kept. */
   readonly stderrTailBytes: number;
-  /** From the end of stdin to SIGTERM, and from there to SIGKILL, milliseconds. */
+  /** From the end of stdin to SIGTERM, and from there to SIGKILL, milliseconds: the ladder of `stop`. */
   readonly eofMs: number;
   readonly sigtermMs: number;
-  readonly clock: Clock;
+  readonly clock: Pick<Clock, 'now' | 'after'>;
 }
 
+/** How a process ended. Both are null where that could not be seen. */
 export interface ProcessExit {
   readonly code: number | null;
   readonly signal: string | null;
+}
+
+/** Steps of the end of a process, milliseconds; each is taken only when the one before did not do. */
+export interface Ladder {
+  readonly eofMs: number;
+  readonly sigtermMs: number;
 }
 
 /** A child process with its whole process group. */
@@ -31,11 +43,22 @@ export interface LaunchedProcess {
   readonly pid: number;
   readonly stdin: Writable;
   readonly stdout: Readable;
-  /** Resolves when the process itself is gone, whoever still holds its pipes. */
+  /** Resolves when the process itself is gone, whoever still holds its pipes. What it wrote last may still be in them. */
   readonly exited: Promise<ProcessExit>;
-  /** What it said last on stderr. */
+  readonly exit: ProcessExit | undefined;
+  /** What it said last on stderr, which is read all the time. */
   stderrTail(): string;
-  /** End of stdin → SIGTERM → SIGKILL, each to the whole group and only if needed; leftovers of the group are killed. Idempotent. */
+  /** Hears all of stderr from now on; one listener at a time. It must not throw. */
+  listenToStderr(listener: ((chunk: Buffer) => void) | undefined): void;
+  /** Lets it know that nothing follows: the polite way to end it. */
+  endInput(): void;
+  /**
+   * End of stdin → SIGTERM → SIGKILL, the signals to the whole group. Resolves when no process of the group is left and
+   * its pipes are closed. A process that ended by itself has been followed by its group at once. Idempotent; called
+   * again with less time, it becomes faster. Beyond reach is what left the group (`setsid`, a daemon).
+   */
+  terminate(ladder: Ladder): Promise<ProcessExit>;
+  /** `terminate` with the times of the specification. */
   stop(): Promise<ProcessExit>;
 }
 
@@ -45,42 +68,88 @@ export interface Launcher {
   launch(spec: LaunchSpec): Promise<LaunchedProcess>;
 }
 
-const POSIX = process.platform !== 'win32';
+/** SIGKILL works at once unless the kernel is in the way (a dead network file system); nobody waits for that. */
+const KILL_WAIT_MS = 2_000;
+/** How often the rest of a group is looked for once its leader is gone: from … to. */
+const FIRST_LOOK_MS = 5;
+const LAST_LOOK_MS = 100;
+/** What was written before the end is read within a turn; who left the group may hold the pipe open for ever. */
+const PIPE_WAIT_MS = 50;
 
+const WINDOWS = process.platform === 'win32';
+
+/**
+ * The only place where processes are started. On POSIX each leads a process group of its own, so that what it starts
+ * can be ended with it; a Ctrl-C in the terminal of the host does not reach it, the end of its stdin does. On Windows
+ * `taskkill /T /F` stands for both signals, and what a leader that has exited left behind cannot be found.
+ */
 export function createLauncher(): Launcher {
-  return {
-    launch: (spec) =>
-      new Promise((resolve, reject) => {
-        if (spec.cwd !== undefined && !existsSync(spec.cwd)) {
-          reject(refused(spec, `its working directory ${spec.cwd} does not exist`));
-          return;
-        }
-        let child: ChildProcess;
-        try {
-          child = spawn(spec.command, spec.args, {
-            env: spec.env,
-            ...(spec.cwd === undefined ? {} : { cwd: spec.cwd }),
-            stdio: ['pipe', 'pipe', 'pipe'],
-            shell: false,
-            windowsHide: true,
-            // A group of its own, so that all of it can be ended, grandchildren included.
-            detached: POSIX,
-          });
-        } catch (error) {
-          reject(refused(spec, (error as Error).message, error));
-          return;
-        }
-        child.once('error', (error: NodeJS.ErrnoException) => reject(refused(spec, meaning(error), error)));
-        child.once('spawn', () => resolve(new ChildProcessGroup(child, spec)));
-      }),
-  };
+  return { launch };
+}
+
+async function launch(spec: LaunchSpec): Promise<LaunchedProcess> {
+  try {
+    return await new Promise((resolve, reject) => {
+      const child = start(spec);
+      child.once('error', reject);
+      child.once('spawn', () => {
+        child.off('error', reject);
+        resolve(new Child(child, spec));
+      });
+    });
+  } catch (error) {
+    throw isTroupeError(error) ? error : await whyNot(spec, error);
+  }
+}
+
+function start(spec: LaunchSpec): ChildProcessWithoutNullStreams {
+  const { command, args, env, cwd } = spec;
+  const run = WINDOWS
+    ? windowsCommand(command, args, { env, cwd: cwd ?? process.cwd(), isFile, server: spec.server })
+    : { command, args, verbatim: false };
+  return spawn(run.command, run.args, {
+    ...(cwd === undefined ? {} : { cwd }),
+    env,
+    shell: false,
+    stdio: ['pipe', 'pipe', 'pipe'],
+    // On Windows this would open a console window, and there are no process groups to lead.
+    detached: !WINDOWS,
+    windowsHide: true,
+    windowsVerbatimArguments: run.verbatim,
+  });
+}
+
+function isFile(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false })?.isFile() === true;
+}
+
+async function whyNot({ command, cwd, env, server }: LaunchSpec, cause: unknown): Promise<TroupeError> {
+  const code = (cause as { code?: unknown } | null)?.code;
+  const path = Object.keys(env).find((name) => name.toUpperCase() === 'PATH');
+  const folder = cwd === undefined ? undefined : await stat(cwd).catch(() => undefined);
+  let why = errorText(cause);
+  // Node reports a missing working directory as a missing command.
+  if (cwd !== undefined && folder?.isDirectory() !== true) {
+    why = `its working directory ${cwd} ${folder === undefined ? 'does not exist' : 'is not a directory'}`;
+  } else if (code === 'ENOENT') {
+    why = /[\\/]/.test(command)
+      ? 'there is no such file, or the interpreter that it names is missing'
+      : `there is no such program on the PATH given to it (${path === undefined ? 'none' : env[path]})`;
+  } else if (code === 'EACCES') why = 'it may not be executed';
+  return new TroupeError('unavailable', `"${command}" could not be started: ${why}`, {
+    server,
+    data: { command, ...(typeof code === 'string' ? { code } : {}) },
+    cause,
+  });
 }
 
 /** Processor time that a process has used, in milliseconds; undefined where the system does not say (not Linux). */
 export function cpuTimeMs(pid: number): number | undefined {
   try {
     // Fields after the command, which may hold spaces and parentheses: utime and stime are the 12th and 13th.
-    const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').replace(/^.*\) /s, '').split(' ');
+    const fields = readFileSync(`/proc/${pid}/stat`, 'latin1')
+      .replace(/^.*\) /s, '')
+      .split(' ');
     return (Number(fields[11]) + Number(fields[12])) * TICK_MS;
   } catch {
     return undefined;
@@ -90,127 +159,177 @@ export function cpuTimeMs(pid: number): number | undefined {
 /** Linux counts processor time in hundredths of a second. */
 const TICK_MS = 10;
 
-class ChildProcessGroup implements LaunchedProcess {
+class Child implements LaunchedProcess {
   readonly pid: number;
   readonly stdin: Writable;
   readonly stdout: Readable;
   readonly exited: Promise<ProcessExit>;
+  readonly #child: ChildProcessWithoutNullStreams;
   readonly #spec: LaunchSpec;
-  #stderr = Buffer.alloc(0);
-  #gone = false;
-  #stopping: Promise<ProcessExit> | undefined;
+  readonly #stderr: StderrTail;
+  #exit: ProcessExit | undefined;
+  #ending: Promise<ProcessExit> | undefined;
+  #termAt = Infinity;
+  #killAt = Infinity;
+  #wake: (() => void) | undefined;
 
-  constructor(child: ChildProcess, spec: LaunchSpec) {
+  constructor(child: ChildProcessWithoutNullStreams, spec: LaunchSpec) {
     const { stdin, stdout, stderr, pid } = child;
-    if (stdin === null || stdout === null || stderr === null || pid === undefined) {
-      throw new TroupeError('internal', 'a process without pipes', { server: spec.server });
-    }
+    if (pid === undefined)
+      throw new TroupeError('internal', 'a process without an id', { server: spec.server });
     this.pid = pid;
     this.stdin = stdin;
     this.stdout = stdout;
+    this.#child = child;
     this.#spec = spec;
-    // Always read, or a talkative server blocks; kept only in part.
-    stderr.on('data', (chunk: Buffer) => {
-      this.#stderr = Buffer.concat([this.#stderr, chunk]).subarray(-spec.stderrTailBytes);
-    });
-    stderr.on('error', () => {});
+    const tail = new StderrTail(spec.stderrTailBytes);
+    this.#stderr = tail;
+    // An error event that nobody hears would end the host. Whoever reads and writes adds listeners of its own.
+    for (const emitter of [child, stdin, stdout, stderr]) emitter.on('error', () => {});
+    // Always read, or a talkative server blocks.
+    stderr.on('data', (chunk: Buffer) => tail.write(chunk));
+    alive.add(this);
     this.exited = new Promise((resolve) => {
       child.once('exit', (code, signal) => {
-        this.#gone = true;
-        resolve({ code, signal });
+        this.#exit = { code, signal };
+        // Nobody asked for its end: what it leaves behind serves nobody. Else the ladder goes on with the rest.
+        if (this.#ending === undefined) {
+          if (!WINDOWS) this.kill();
+          alive.delete(this);
+        }
+        resolve(this.#exit);
+        this.#wake?.();
       });
     });
-    alive.add(this);
-    void this.exited.then(() => this.#killLeftovers());
+  }
+
+  get exit(): ProcessExit | undefined {
+    return this.#exit;
   }
 
   stderrTail(): string {
-    return this.#stderr.toString('utf8').trim();
+    return this.#stderr.text();
+  }
+
+  listenToStderr(listener: ((chunk: Buffer) => void) | undefined): void {
+    this.#stderr.listen(listener);
+  }
+
+  endInput(): void {
+    if (!this.stdin.writableEnded && !this.stdin.destroyed) this.stdin.end();
   }
 
   stop(): Promise<ProcessExit> {
-    this.#stopping ??= this.#stop();
-    return this.#stopping;
+    return this.terminate(this.#spec);
   }
 
-  async #stop(): Promise<ProcessExit> {
-    const { eofMs, sigtermMs } = this.#spec;
-    if (!this.#gone) {
-      this.stdin.end();
-      if (!(await this.#exitsWithin(eofMs))) {
-        this.signal('SIGTERM');
-        if (!(await this.#exitsWithin(sigtermMs))) this.signal('SIGKILL');
+  terminate({ eofMs, sigtermMs }: Ladder): Promise<ProcessExit> {
+    const now = this.#spec.clock.now();
+    const diedItself = this.#exit !== undefined && this.#ending === undefined;
+    this.#termAt = Math.min(this.#termAt, diedItself ? now : now + eofMs);
+    this.#killAt = Math.min(this.#killAt, diedItself ? now : now + eofMs + sigtermMs);
+    this.endInput();
+    if (this.#ending === undefined) this.#ending = this.#climb();
+    else this.#wake?.();
+    return this.#ending;
+  }
+
+  /** Ends the whole group without waiting for anything. */
+  kill(): void {
+    if (WINDOWS) killTree(this.pid);
+    else signalGroup(this.pid, 'SIGKILL');
+  }
+
+  async #climb(): Promise<ProcessExit> {
+    const { clock } = this.#spec;
+    let look = FIRST_LOOK_MS;
+    let asked = false;
+    while (!(await this.#isGone())) {
+      const now = clock.now();
+      if (now >= this.#killAt + KILL_WAIT_MS) break;
+      if (now >= this.#killAt) this.kill();
+      else if (now >= this.#termAt && !asked) {
+        asked = true;
+        this.#ask();
+      }
+      const next = now >= this.#killAt ? this.#killAt + KILL_WAIT_MS : asked ? this.#killAt : this.#termAt;
+      if (this.#exit === undefined) await this.#pause(next - now);
+      else {
+        await this.#pause(Math.min(next - now, look));
+        look = Math.min(look * 2, LAST_LOOK_MS);
       }
     }
-    const exit = await this.exited;
-    this.#killLeftovers();
-    return exit;
-  }
-
-  /** Sends a signal to the whole group. */
-  signal(signal: NodeJS.Signals): void {
-    try {
-      // On Windows there are no groups; ending the tree there takes `taskkill /T /F`.
-      if (POSIX) process.kill(-this.pid, signal);
-      else spawn('taskkill', ['/PID', String(this.pid), '/T', '/F'], { stdio: 'ignore', windowsHide: true }).once('error', () => {});
-    } catch {
-      // Nobody left in the group.
-    }
-  }
-
-  #killLeftovers(): void {
-    if (POSIX) this.signal('SIGKILL');
     alive.delete(this);
-    this.stdin.destroy();
+    await this.#closePipes();
+    return this.#exit ?? { code: null, signal: null };
   }
 
-  #exitsWithin(ms: number): Promise<boolean> {
-    if (this.#gone) return Promise.resolve(true);
+  async #isGone(): Promise<boolean> {
+    if (this.#exit === undefined) return false;
+    return WINDOWS || !(await groupLives(this.pid));
+  }
+
+  /** The end of stdin did not do; it may not have got there, behind what was never read. */
+  #ask(): void {
+    this.stdin.destroy();
+    if (WINDOWS) killTree(this.pid);
+    else signalGroup(this.pid, 'SIGTERM');
+  }
+
+  /** Until the time has passed, the process exits, or the ladder is made shorter. */
+  #pause(ms: number): Promise<void> {
     return new Promise((resolve) => {
-      const disarm = this.#spec.clock.after(ms, () => resolve(false));
-      void this.exited.then(() => {
+      const disarm = this.#spec.clock.after(Math.max(1, ms), () => this.#wake?.());
+      this.#wake = () => {
+        this.#wake = undefined;
         disarm();
-        resolve(true);
+        resolve();
+      };
+    });
+  }
+
+  async #closePipes(): Promise<void> {
+    const { stdin, stdout, stderr } = this.#child;
+    stdin.destroy();
+    const open = [stdout, stderr].filter((pipe) => !pipe.closed);
+    if (open.length === 0) return;
+    await new Promise<void>((resolve) => {
+      let left = open.length;
+      const disarm = this.#spec.clock.after(PIPE_WAIT_MS, () => {
+        for (const pipe of open) pipe.destroy();
       });
+      for (const pipe of open) {
+        pipe.once('close', () => {
+          left -= 1;
+          if (left > 0) return;
+          disarm();
+          resolve();
+        });
+      }
     });
   }
 }
 
-/** Groups that must not survive this process; one exit listener serves all and is there only while there are some. */
+function killTree(pid: number): void {
+  spawnSync('taskkill', ['/pid', String(pid), '/T', '/F'], { windowsHide: true, timeout: KILL_WAIT_MS });
+}
+
+/**
+ * Groups that must not survive this process: one exit listener serves all and is there only while there are some.
+ * Nothing can be done when the host is killed by SIGKILL; then those end that honour the end of their stdin.
+ */
 const alive = new (class {
-  readonly #groups = new Set<ChildProcessGroup>();
-
-  add(group: ChildProcessGroup): void {
-    if (this.#groups.size === 0) process.on('exit', this.#onExit);
-    this.#groups.add(group);
-  }
-
-  delete(group: ChildProcessGroup): void {
-    if (this.#groups.delete(group) && this.#groups.size === 0) process.off('exit', this.#onExit);
-  }
-
+  readonly #children = new Set<Child>();
   readonly #onExit = (): void => {
-    for (const group of this.#groups) group.signal('SIGKILL');
+    for (const child of this.#children) child.kill();
   };
-})();
 
-function meaning(error: NodeJS.ErrnoException): string {
-  switch (error.code) {
-    case 'ENOENT':
-      return 'there is no such program (is it installed, and on the PATH given to it?)';
-    case 'EACCES':
-      return 'it may not be executed';
-    case 'EINVAL':
-      return 'it cannot be started without a shell; on Windows start a .cmd file through "cmd" with args ["/c", …]';
-    default:
-      return error.message;
+  add(child: Child): void {
+    if (this.#children.size === 0) process.on('exit', this.#onExit);
+    this.#children.add(child);
   }
-}
 
-function refused(spec: LaunchSpec, why: string, cause?: unknown): TroupeError {
-  return new TroupeError('unavailable', `"${spec.command}" could not be started: ${why}`, {
-    server: spec.server,
-    data: { command: spec.command, code: (cause as NodeJS.ErrnoException | undefined)?.code },
-    cause,
-  });
-}
+  delete(child: Child): void {
+    if (this.#children.delete(child) && this.#children.size === 0) process.off('exit', this.#onExit);
+  }
+})();
