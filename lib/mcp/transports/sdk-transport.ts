@@ -1,7 +1,9 @@
-import type { RpcMessage } from '../../core/json-rpc.ts';
+import type { RequestId, RpcMessage } from '../../core/json-rpc.ts';
 
 /** What travels beside a message to a transport of the MCP SDK. */
 export interface SdkSendOptions {
+  /** Which request of the other side a message belongs to. Not set by us; the one field that all versions have in common. */
+  readonly relatedRequestId?: RequestId;
   readonly headers?: Readonly<Record<string, string>> | undefined;
   /** Aborting it ends the response stream of this one request; only where `hasPerRequestStream` is true. */
   readonly requestSignal?: AbortSignal | undefined;
