@@ -12,8 +12,6 @@ import { faultOf } from './parsed-message.ts';
 import type { SdkTransport } from './sdk-transport.ts';
 import { endsWithin } from './within.ts';
 
-export { createMemoryPair } from './memory-pair.ts';
-
 /** What the factory is told, as by the SDK's own entries. One that takes no parameter may be called before it is known. */
 export interface ServerContext {
   readonly era: 'legacy' | 'modern';
