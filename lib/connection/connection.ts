@@ -137,6 +137,13 @@ export class Connection {
     }
   }
 
+  /** Resolves with the next transition. */
+  changed(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#waiters.push(resolve);
+    });
+  }
+
   /** Ends the actor; only after `disconnect`. */
   dispose(): void {
     this.#actor.stop();

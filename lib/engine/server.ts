@@ -8,10 +8,14 @@ import { TroupeError } from '../core/errors.ts';
 import type { ConnectionState, Emit, ListKind } from '../core/events.ts';
 import type { Json } from '../core/json-rpc.ts';
 import type { Logger, Random } from '../core/ports.ts';
+import type { Response } from '../core/interceptor.ts';
+import type { Request } from '../core/request.ts';
 import type { RawList } from '../mcp/session/list.ts';
 import type { Session } from '../mcp/session/session.ts';
 import type { Verdict, Verdicts } from '../mcp/session/verdicts.ts';
 import type { Validators } from '../mcp/wire/validators.ts';
+import { createPool, type Candidate, type ReplicaPool } from '../routing/pool.ts';
+import { strategyByName } from '../routing/strategy-registry.ts';
 import { NO_HISTORY, noteConnected, restartPolicy, type RestartHistory } from '../supervision/restart-policy.ts';
 import type { Inbound } from './inbound.ts';
 import { CHANGED_LISTS, SessionLists } from './session-lists.ts';
@@ -46,9 +50,6 @@ export interface Replica {
   process: ServerProcess | undefined;
   /** Session facts that outlive the session, for the snapshot of a connection that is down. */
   lastSession: Session | undefined;
-  /** Answered requests, and the moving average of their latency in milliseconds. */
-  calls: number;
-  latencyMs: number | undefined;
 }
 
 /** A named entry of the configuration at run time: its replicas, and what outlives their sessions. */
@@ -56,6 +57,8 @@ export class Server {
   readonly config: ResolvedServer;
   readonly replicas: readonly Replica[];
   readonly watched: WatchedResources;
+  /** Which replica gets a request. */
+  readonly pool: ReplicaPool;
   readonly #deps: ServerDeps;
   #logLevel: string | undefined;
 
@@ -65,6 +68,18 @@ export class Server {
     this.#logLevel = deps.logLevel;
     this.watched = new WatchedResources(config.name, deps.logger);
     this.replicas = config.replicas.map((replica) => this.#replica(replica));
+    this.pool = createPool({
+      server: config.name,
+      candidates: this.replicas.map((replica) => candidate(replica, config)),
+      strategy: strategyByName(config.routing.strategy, config.routing.options),
+      clock: deps.clock,
+      random: deps.random,
+      affinity: config.affinity,
+      tiers: config.tiers,
+      outlier: config.outlier,
+      maxQueue: config.admission.maxQueue,
+      onFault: (error) => deps.logger.warn('routing', { server: config.name, error: error.message }),
+    });
   }
 
   get name(): string {
@@ -90,6 +105,13 @@ export class Server {
     return this.replicas.map(({ connection }) => connection.error).find((error) => error !== undefined);
   }
 
+  /** A promise to wait for before a request can be handed over; undefined when waiting is in vain. Wakes what rests. */
+  ready(): Promise<void> | undefined {
+    if (this.connected !== undefined) return Promise.resolve();
+    this.wake();
+    return this.willConnect ? this.#standing() : undefined;
+  }
+
   /** Asks for log messages from `level` on: now, and of each later session. */
   async setLogLevel(level: string): Promise<void> {
     this.#logLevel = level;
@@ -98,8 +120,15 @@ export class Server {
 
   /** Lets pending work finish for at most `graceMs`. */
   async stop(graceMs: number): Promise<void> {
+    this.pool.stop();
     await Promise.all(this.replicas.map(({ connection }) => connection.disconnect(graceMs)));
     for (const { connection } of this.replicas) connection.dispose();
+  }
+
+  async #standing(): Promise<void> {
+    while (this.connected === undefined && this.willConnect) {
+      await Promise.race(this.replicas.map(({ connection }) => connection.changed()));
+    }
   }
 
   #replica(config: ResolvedReplica): Replica {
@@ -113,8 +142,6 @@ export class Server {
       lists: undefined,
       process: undefined,
       lastSession: undefined,
-      calls: 0,
-      latencyMs: undefined,
     };
     replica.connection = new Connection({
       id: config.id,
@@ -154,6 +181,7 @@ export class Server {
             challenge: change.error.data as Json | undefined,
           });
         }
+        this.pool.wake();
         deps.onChange(this, replica, change.to);
       },
     });
@@ -233,6 +261,41 @@ export class Server {
     replica.lists = undefined;
     if (replica.lastSession !== undefined) this.watched.detach(replica.lastSession);
   }
+}
+
+/** A replica as the pool sees it; what may change is read when it is needed. */
+function candidate(replica: Replica, server: ResolvedServer): Candidate {
+  const { config, connection } = replica;
+  return {
+    id: config.id,
+    weight: config.weight,
+    tier: config.tier,
+    slots: server.maxInFlight,
+    get availability() {
+      return connection.session === undefined ? 'impossible' : 'usable';
+    },
+    get state() {
+      return connection.state;
+    },
+    handle: (request) => handOver(connection, request),
+  };
+}
+
+/**
+ * The end of the path: the request goes to the present session. "Ready?" is asked once more; if the session was lost
+ * since the pick, the error is `unsent` and another replica is picked.
+ */
+function handOver(connection: Connection, request: Request): Promise<Response> {
+  const { session } = connection;
+  if (session !== undefined) return session.request(request);
+  return Promise.reject(
+    new TroupeError('unavailable', `the connection is ${connection.state}`, {
+      server: connection.server,
+      connection: connection.id,
+      attempt: request.attempt,
+      cause: connection.error,
+    }),
+  );
 }
 
 function priorOf(prior: Json | undefined): Verdict | undefined {

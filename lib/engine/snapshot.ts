@@ -10,6 +10,7 @@ export function takeSnapshot(at: number, servers: Iterable<Server>): FleetSnapsh
 
 function row(server: Server, replica: Replica): ConnectionSnapshot {
   const { connection, lastSession } = replica;
+  const load = server.pool.load(connection.id);
   return Object.freeze({
     id: connection.id,
     server: server.name,
@@ -24,11 +25,11 @@ function row(server: Server, replica: Replica): ConnectionSnapshot {
     protocolVersion: lastSession?.protocolVersion,
     serverInfo: lastSession?.serverInfo,
     pid: replica.process?.pid,
-    inFlight: connection.session?.inFlight ?? 0,
-    queued: 0,
+    inFlight: load?.inFlight ?? 0,
+    queued: load?.queued ?? 0,
     breaker: 'closed',
-    latencyMs: replica.latencyMs,
-    calls: replica.calls,
+    latencyMs: load?.latencyMs,
+    calls: load?.calls ?? 0,
     restarts: connection.restarts,
   });
 }

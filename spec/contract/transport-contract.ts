@@ -19,7 +19,7 @@ export interface Subject {
   start(revision: Revision): Promise<Host>;
 }
 
-const settings: EngineConfig = { restart: { baseMs: 20, jitter: 0 } };
+const settings: EngineConfig = { restart: { baseMs: 20, jitter: 0, intensity: 100 } };
 
 /** What every transport does, in every revision it can speak. */
 export function describeTransport({ transport, revisions, start }: Subject): void {
