@@ -449,6 +449,9 @@ export interface TlsInput {
   readonly keyFile?: string | undefined;
 }
 
+/** Roots may be given by URI alone. */
+export type HostInput = Omit<Host, 'roots'> & { readonly roots?: readonly (Root | string)[] | Host['roots'] };
+
 export type ServersInput =
   | Readonly<Record<string, ServerConfig>>
   | ReadonlyMap<string, ServerConfig>
@@ -460,7 +463,7 @@ export interface EngineConfig {
   /** Alias of `servers`. */
   readonly mcpServers?: ServersInput | undefined;
   readonly naming?: Naming | undefined;
-  readonly host?: Host | undefined;
+  readonly host?: HostInput | undefined;
   readonly interceptors?: readonly Interceptor[] | undefined;
   readonly policy?: PolicyConfig | undefined;
   readonly principal?: Principal | string | undefined;

@@ -212,7 +212,8 @@ function readHost(options: Fields, reading: Reading): Host {
     capabilities: fields.object('capabilities'),
   };
   fields.nothingElse();
-  return Object.freeze(host) as Host;
+  const given = Object.entries(host).filter(([, value]) => value !== undefined);
+  return Object.freeze(Object.fromEntries(given)) as Host;
 }
 
 function readRoots(roots: readonly unknown[], at: At, reading: Reading): readonly Root[] {

@@ -31,7 +31,10 @@ describe('childEnvironment', () => {
   });
 
   it('carries a variable called __proto__', () => {
-    const env = Object.assign(Object.create(null) as Record<string, string>, JSON.parse('{"__proto__":"x"}'));
+    const env = Object.assign(
+      Object.create(null) as Record<string, string>,
+      JSON.parse('{"__proto__":"x"}') as object,
+    );
     expect(Object.entries(childEnvironment({ env, inheritEnv: 'safe' }, {}, 'linux'))).toEqual([
       ['__proto__', 'x'],
     ]);

@@ -8,7 +8,7 @@ import {
   OBJECT_ORIGIN,
   type At,
 } from '../../lib/config/fields.ts';
-import { expectInvalid } from '../support/config-expectations.ts';
+import { invalidAt, refusal } from '../support/config-expectations.ts';
 
 const at: At = { origin: OBJECT_ORIGIN, server: 's', base: [], path: [] };
 const option = { value: 1, unit: 'ms', about: '', min: 0, max: 10, whole: true };
@@ -52,10 +52,8 @@ describe('fields', () => {
     ['no number', '5'],
     ['endless', Infinity],
   ])('refuses a number that is %s', (_, value) => {
-    expectInvalid(
-      () => new Fields({ n: value }, at).number('n', option),
-      'n',
-      /whole number \(ms\), 0 to 10/,
+    expect(refusal(() => new Fields({ n: value }, at).number('n', option))).toEqual(
+      invalidAt('n', /whole number \(ms\), 0 to 10/),
     );
   });
 
@@ -72,7 +70,7 @@ describe('fields', () => {
   it('refuses unknown keys where all are ours, and guesses what was meant', () => {
     const fields = new Fields({ retires: 3 }, at);
     fields.get('retries');
-    expectInvalid(() => fields.nothingElse(), 'retires', 'did you mean retries?');
+    expect(refusal(() => fields.nothingElse())).toEqual(invalidAt('retires', /did you mean retries\?/));
   });
 
   it.each([

@@ -1,10 +1,8 @@
 import { describe, expect, it } from '@jest/globals';
-import { expectServerInvalid, resolved } from '../support/config-expectations.ts';
+import { invalidAt, resolved, serverRefusal } from '../support/config-expectations.ts';
 
 const server = (options: object, settings = {}): ReturnType<typeof resolved> =>
   resolved({ command: 'x', ...options }, settings);
-const refuses = (options: object, field: string, ...says: RegExp[]): unknown =>
-  expectServerInvalid({ command: 'x', ...options }, field, ...says);
 
 describe('layers', () => {
   it('stand or not by default, and on demand', () => {
@@ -31,7 +29,9 @@ describe('layers', () => {
   it('let a default give way that what is written would contradict', () => {
     expect(server({ retry: { baseMs: 5_000 } }).retry).toMatchObject({ baseMs: 5_000, capMs: 5_000 });
     expect(server({ breaker: { openMaxMs: 100 } }).breaker).toMatchObject({ openMs: 100, openMaxMs: 100 });
-    refuses({ retry: { baseMs: 10, capMs: 5 } }, 'retry.baseMs', /more than capMs/);
+    expect(serverRefusal({ command: 'x', retry: { baseMs: 10, capMs: 5 } })).toEqual(
+      invalidAt('retry.baseMs', /more than capMs/),
+    );
   });
 
   it.each([
@@ -60,7 +60,7 @@ describe('layers', () => {
     [{ rateLimit: { perSecond: 1, burst: 0 } }, 'rateLimit.burst', /1 or more/],
     [{ stop: { graceMs: 10, eofMs: 20 } }, 'stop.graceMs', /less than/],
   ])('refuse %j at %s', (options, field, problem) => {
-    refuses(options, field, problem);
+    expect(serverRefusal({ command: 'x', ...options })).toEqual(invalidAt(field, problem));
   });
 });
 

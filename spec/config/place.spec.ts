@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterAll, describe, expect, it } from '@jest/globals';
 import type { HttpPlace, StdioPlace } from '../../lib/config/config.ts';
 import { isLoopback, looksLikeServer } from '../../lib/config/place.ts';
-import { expectServerInvalid, resolved, withWarnings } from '../support/config-expectations.ts';
+import { invalidAt, resolved, serverRefusal, withWarnings } from '../support/config-expectations.ts';
 
 const where = (server: unknown): unknown => resolved(server).replicas[0]?.where;
 const stdio = (server: unknown): StdioPlace => where(server) as StdioPlace;
@@ -75,7 +75,7 @@ describe('a program', () => {
     [{ command: 'x', server: () => 1 }, 'server', /stands beside command/],
     [{ command: 'x', type: 'pipe' }, 'type', /"pipe"/],
   ])('refuses %j at %s', (server, field, problem) => {
-    expectServerInvalid(server, field, problem);
+    expect(serverRefusal(server)).toEqual(invalidAt(field, problem));
   });
 
   it('warns where a whole command line is given as the command', () => {
@@ -99,14 +99,14 @@ describe('a program', () => {
     it('refuses a line of envFile that means nothing', () => {
       const envFile = join(folder, 'bad.env');
       writeFileSync(envFile, 'A=1\nnonsense\n');
-      expectServerInvalid({ command: 'x', envFile }, 'envFile', /line 2/);
+      expect(serverRefusal({ command: 'x', envFile })).toEqual(invalidAt('envFile', /line 2/));
     });
 
     it('takes a directory for cwd, no file', () => {
       const file = join(folder, 'file');
       writeFileSync(file, '');
       expect(stdio({ command: 'x', cwd: folder }).cwd).toBe(folder);
-      expectServerInvalid({ command: 'x', cwd: file }, 'cwd', /not a directory/);
+      expect(serverRefusal({ command: 'x', cwd: file })).toEqual(invalidAt('cwd', /not a directory/));
     });
   });
 });
@@ -174,11 +174,12 @@ describe('an address', () => {
     [{ url: 'https://me:x@h', headers: { authorization: 'y' } }, 'url', /credentials beside/],
     [{ url: 'https://m%zz:x@h' }, 'url', /percent-encoded/],
   ])('refuses %j at %s', (server, field, problem) => {
-    expectServerInvalid(server, field, problem);
+    expect(serverRefusal(server)).toEqual(invalidAt(field, problem));
   });
 
   it('keeps an address that cannot be read out of the error: it may carry a key', () => {
-    const error = expectServerInvalid({ url: 'https://?key=hunter2' }, 'url');
+    const error = serverRefusal({ url: 'https://?key=hunter2' });
+    expect(error).toEqual(invalidAt('url'));
     expect(JSON.stringify(error) + error.stack + String(error.cause)).not.toContain('hunter2');
   });
 
@@ -203,7 +204,7 @@ describe('an address', () => {
     'http://0.0.0.0',
     'http://127.0.0.1.example',
   ])('refuses %s unless allowInsecure', (url) => {
-    expectServerInvalid({ url }, 'url', /plain/, /allowInsecure/);
+    expect(serverRefusal({ url })).toEqual(invalidAt('url', /plain/, /allowInsecure/));
     expect(where({ url, allowInsecure: true })).toBeDefined();
   });
 
@@ -230,7 +231,7 @@ describe('functions', () => {
     [{ server: () => 1, headers: { a: 'b' } }, 'headers', /no meaning/],
     [{}, '', /nowhere/],
   ])('are refused as %p', (server, field, problem) => {
-    expectServerInvalid(server, field, problem);
+    expect(serverRefusal(server)).toEqual(invalidAt(field, problem));
   });
 });
 

@@ -46,8 +46,8 @@ describe('sameServer', () => {
     [{ command: 'x' }, { command: 'x', replicas: 2 }],
     [{ server: (): object => ({}) }, { server: (): object => ({}) }],
     [
-      { url: 'https://h', auth: new (class A {})() },
-      { url: 'https://h', auth: new (class A {})() },
+      { url: 'https://h', auth: new Date(0) },
+      { url: 'https://h', auth: new Date(0) },
     ],
   ])('tells %j from %j', (a, b) => {
     expect(sameServer(resolved(a), resolved(b))).toBe(false);

@@ -3,15 +3,14 @@ import type { ServerConfig } from '../../lib/config/config.ts';
 import { normalise } from '../../lib/config/normalise.ts';
 import {
   expectDeepFrozen,
-  expectInvalid,
-  expectServerInvalid,
+  invalidAt,
+  refusal,
   resolved,
+  serverRefusal,
   withWarnings,
 } from '../support/config-expectations.ts';
 
 const server = (options: object): ReturnType<typeof resolved> => resolved({ command: 'x', ...options });
-const refuses = (options: object, field: string, ...says: RegExp[]): unknown =>
-  expectServerInvalid({ command: 'x', ...options }, field, ...says);
 
 describe('a server', () => {
   it('is filled in and frozen to the bottom', () => {
@@ -54,7 +53,9 @@ describe('a server', () => {
   });
 
   it.each(['', ' a', 'a\n', 'a#0', 'a@b', 'x'.repeat(129), 'a\u2028b'])('may not be called %j', (name) => {
-    expectInvalid(() => normalise({ servers: { [name]: { command: 'x' } } }), '', /name that cannot be used/);
+    expect(refusal(() => normalise({ servers: { [name]: { command: 'x' } } }))).toEqual(
+      invalidAt('', /name that cannot be used/),
+    );
   });
 
   it.each([
@@ -63,7 +64,7 @@ describe('a server', () => {
     [[], /list/],
     [3, /is 3/],
   ])('is an object, not %j', (value, problem) => {
-    expectServerInvalid(value, '', problem);
+    expect(serverRefusal(value)).toEqual(invalidAt('', problem));
   });
 
   it.each([
@@ -95,7 +96,7 @@ describe('a server', () => {
     [{ tools: 'x' }, 'tools', /list/],
     [{ tools: [1] }, 'tools[0]', /is 1/],
   ])('refuses %j at %s', (options, field, problem) => {
-    refuses(options, field, problem);
+    expect(serverRefusal({ command: 'x', ...options })).toEqual(invalidAt(field, problem));
   });
 
   it.each([{ disabled: true, command: 3 }, { enabled: false }])('%j is as if it were not there', (value) => {
@@ -206,7 +207,7 @@ describe('replicas', () => {
     [{ tiers: [{ command: 'x' }] }, 'tiers[0]', /object/],
     [{ tiers: [[{ command: 'x' }]], replicas: [{ command: 'x' }] }, 'replicas', /beside tiers/],
   ])('are refused as %j at %s', (value, field, problem) => {
-    expectServerInvalid(value, field, problem);
+    expect(serverRefusal(value)).toEqual(invalidAt(field, problem));
   });
 
   it('say which of their keys have no effect', () => {

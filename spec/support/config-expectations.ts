@@ -15,7 +15,8 @@ export function withWarnings(server: unknown): readonly string[] {
   return normalise({ servers: { s: server as ServerConfig } }).warnings;
 }
 
-function refusal(run: () => unknown): TroupeError {
+/** The error that `run` throws. */
+export function refusal(run: () => unknown): TroupeError {
   try {
     run();
   } catch (error) {
@@ -25,25 +26,25 @@ function refusal(run: () => unknown): TroupeError {
   throw new Error('nothing was thrown');
 }
 
-/** `run` throws `config_invalid` and names the field; texts in `says` stand in the message. */
-export function expectInvalid(run: () => unknown, field: string, ...says: (string | RegExp)[]): TroupeError {
-  const error = refusal(run);
-  expect(error.code).toBe('config_invalid');
-  expect((error.data as { field?: string } | undefined)?.field).toBe(field);
-  for (const text of says) expect(error.message).toMatch(text);
-  // Problem; remedy.
-  expect(error.detail).toContain('; ');
+export function configRefusal(config: unknown): TroupeError {
+  return refusal(() => normalise(config as EngineConfig));
+}
+
+/** The error about a server `s`, which names it. */
+export function serverRefusal(server: unknown): TroupeError {
+  const error = configRefusal({ servers: { s: server } });
+  if (error.server !== 's') throw new Error(`the server is not named: ${error.message}`);
   return error;
 }
 
-export function expectServerInvalid(
-  server: unknown,
-  field: string,
-  ...says: (string | RegExp)[]
-): TroupeError {
-  const error = expectInvalid(() => normalise({ servers: { s: server as ServerConfig } }), field, ...says);
-  expect(error.server).toBe('s');
-  return error;
+/** Matches `config_invalid` about a field, with all of these in its message, and with problem and remedy. */
+export function invalidAt(field: string, ...says: RegExp[]): unknown {
+  const all = says.map(({ source }) => `(?=[^]*(?:${source}))`).join('');
+  return expect.objectContaining({
+    code: 'config_invalid',
+    data: expect.objectContaining({ field }),
+    message: expect.stringMatching(new RegExp(`^${all}[^]*; `)),
+  });
 }
 
 export function expectDeepFrozen(value: Config | ResolvedServer): void {
