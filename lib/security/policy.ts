@@ -17,7 +17,10 @@ export interface RoleDefinition {
 }
 
 export interface PolicyOptions {
-  /** Names of the configured servers: each is the explicit grant to the embedding host, shown as rule `config:<server>`. */
+  /**
+   * Names of the configured servers: each is the explicit grant to the embedding host, shown as rule `config:<server>`;
+   * that the host rules its own engine (`admin.*`) is rule `config:host`. Absent: the configuration grants nothing.
+   */
   readonly servers?: Iterable<string>;
   /** Callbacks the host has given; giving one grants it to the configured servers, shown as `config:host.<operation>`. */
   readonly hostAnswers?: readonly HostOperation[];
@@ -70,6 +73,9 @@ const BAD_URI = fixed(
   'default:bad-uri',
   'the URI can be read in more than one way (broken or nested encoding, control characters)',
 );
+
+/** Questions that no rule could have answered. */
+const HOPELESS: ReadonlySet<string> = new Set(['default:unknown-operation', 'default:error']);
 
 /**
  * A rule engine in memory. A rule that denies wins over all that allow; where no rule allows, the answer is no; an
@@ -138,10 +144,12 @@ function rulePolicy(
     decide,
     explain(query) {
       const decision = decide(query);
-      if (decision.effect === 'allow') return { ...decision, missing: [], nearest: [] };
-      const asked = isKnown(query.operation) ? ask(query, true) : UNKNOWN_OPERATION;
-      if ('effect' in asked) return { ...decision, missing: [], nearest: [] };
-      return { ...decision, ...nearestRules(compiled, asked, familyOf(query.operation)) };
+      const none = { ...decision, missing: [], nearest: [] };
+      if (decision.effect === 'allow' || HOPELESS.has(decision.ruleId)) return none;
+      const asked = ask(query, true);
+      return 'effect' in asked
+        ? none
+        : { ...decision, ...nearestRules(compiled, asked, familyOf(query.operation)) };
     },
   };
 }
@@ -171,10 +179,6 @@ function familyOf(operation: string): string {
   return operation.startsWith('admin.') && operation.length > 'admin.'.length ? 'admin' : operation;
 }
 
-function isKnown(operation: string): boolean {
-  return FAMILIES.includes(familyOf(operation));
-}
-
 const FAMILIES: readonly string[] = [...USE_OPERATIONS, ...HOST_OPERATIONS, 'vendor', 'admin'];
 
 function indexed(rules: readonly CompiledRule[]): ReadonlyMap<string, Bucket> {
@@ -200,11 +204,11 @@ function indexed(rules: readonly CompiledRule[]): ReadonlyMap<string, Bucket> {
 type Grants = (query: PolicyQuery) => Decision | undefined;
 
 function grantsOf(options: PolicyOptions): Grants {
-  if (options.secure === true) return () => undefined;
+  if (options.secure === true || options.servers === undefined) return () => undefined;
   const use: ReadonlySet<string> = new Set([...USE_OPERATIONS, 'vendor']);
   const hosts = new Set(options.hostIds);
   const servers = new Map(
-    [...(options.servers ?? [])].map((name) => [
+    [...options.servers].map((name) => [
       name,
       fixed('allow', `config:${name}`, `server "${name}" is configured`, `servers.${name}`),
     ]),

@@ -70,7 +70,7 @@ export function createVault(options: VaultOptions): Vault {
   };
 
   const write = (change: (key: KeyObject, entries: readonly Entry[]) => readonly Entry[]): Promise<void> => {
-    const done = writing.then(async () => {
+    const once = async (): Promise<void> => {
       const key = await keyOnce();
       const lock = await lockOf(path, clock);
       try {
@@ -80,7 +80,8 @@ export function createVault(options: VaultOptions): Vault {
       } finally {
         lock.release();
       }
-    });
+    };
+    const done = writing.then(once);
     writing = done.catch(() => {});
     return done;
   };
