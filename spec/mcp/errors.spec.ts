@@ -124,7 +124,8 @@ describe('fromSdk', () => {
   });
 
   it('names the command that could not be started, and what to check', async () => {
-    const child = spawn('no-such-command-of-mcp-troupe');
+    const command = ['no-such', 'command-of-mcp-troupe'].join('-');
+    const child = spawn(command);
     const error = await new Promise((resolve) => child.once('error', resolve));
     const mapped = fromSdk(error, { server: 's' });
     expect(mapped.code).toBe('unavailable');

@@ -39,10 +39,10 @@ export interface ScriptedPeer {
   close(): void;
 }
 
-export type Answer = Json | ((request: RpcRequest) => Json | Promise<Json>);
+type Answer = Json | ((request: RpcRequest) => Json | Promise<Json>);
 
 /** What shall happen to the request; each settles, with the request, when it has come and was dealt with. */
-export interface Expectation {
+interface Expectation {
   reply(answer: Answer): Promise<RpcRequest>;
   fail(code: number, message: string, data?: unknown): Promise<RpcRequest>;
   /** Takes the request and never answers it. */
@@ -69,7 +69,7 @@ export interface ScriptedPeerOptions {
   readonly handshake?: boolean;
 }
 
-export class RpcFailure extends Error {
+class RpcFailure extends Error {
   override readonly name = 'RpcFailure';
   readonly code: number;
   readonly data: unknown;

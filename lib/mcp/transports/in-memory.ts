@@ -13,7 +13,7 @@ import type { SdkTransport } from './sdk-transport.ts';
 import { endsWithin } from './within.ts';
 
 /** What the factory is told, as by the SDK's own entries. One that takes no parameter may be called before it is known. */
-export interface ServerContext {
+interface ServerContext {
   readonly era: 'legacy' | 'modern';
 }
 
