@@ -1,0 +1,131 @@
+import { Cancellation } from '../core/cancellation.ts';
+import type { TroupeError } from '../core/errors.ts';
+import type { Handler, Interceptor, Response } from '../core/interceptor.ts';
+import { type Progress, type Request, amend } from '../core/request.ts';
+import { requestKey } from './request-key.ts';
+
+/**
+ * Identical reads that run at the same time are one. Each caller keeps its own deadline and may leave alone; the last
+ * one to leave cancels the call. A failure is the failure of all; a caller who gives up is nobody's but their own.
+ */
+export function singleFlight(): Interceptor {
+  const flights = new Map<string, Flight>();
+
+  return (next) => (request) => {
+    // A refresh wants an answer to a question asked now; joining an older one would not be that.
+    if (request.cache !== 'use' || (request.operation !== 'read' && request.operation !== 'read-only')) {
+      return next(request);
+    }
+    const base = requestKey(request);
+    if (base === undefined) return next(request);
+    const { principal, affinity, onProgress } = request;
+    const key = `${base}\n${principal === undefined ? '-' : `=${principal.id}`}\n${affinity ?? ''}\n${onProgress === undefined ? '' : 'p'}`;
+
+    const flight = flights.get(key);
+    if (flight !== undefined && flight.reaches(request)) {
+      request.facts.cache = 'shared';
+      return flight.join(request);
+    }
+    const mine = new Flight(request, (landed) => {
+      if (flights.get(key) === landed) flights.delete(key);
+    });
+    flights.set(key, mine);
+    const outcome = mine.join(request);
+    void mine.start(next);
+    return outcome;
+  };
+}
+
+interface Passenger {
+  readonly request: Request;
+  readonly resolve: (response: Response) => void;
+  readonly reject: (error: unknown) => void;
+  slot: number;
+}
+
+class Flight {
+  readonly #passengers = new Set<Passenger>();
+  readonly #cancellation = new Cancellation();
+  readonly #request: Request;
+  readonly #onLanded: (flight: Flight) => void;
+
+  constructor(first: Request, onLanded: (flight: Flight) => void) {
+    this.#onLanded = onLanded;
+    this.#request = amend(first, {
+      cancellation: this.#cancellation,
+      // Passengers bring their own deadlines, each ends with theirs; this one only bounds what is planned below.
+      // Twice the first one's time is enough for whoever joins while the first is still there.
+      deadline: first.deadline + (first.deadline - first.startedAt),
+      ...(first.onProgress !== undefined && { onProgress: (progress) => this.#tell(progress) }),
+    });
+  }
+
+  /** Whether the call can last as long as this caller is ready to wait. */
+  reaches(request: Request): boolean {
+    return request.deadline <= this.#request.deadline;
+  }
+
+  join(request: Request): Promise<Response> {
+    if (request.cancellation.reason !== undefined) return Promise.reject(request.cancellation.reason);
+    return new Promise((resolve, reject) => {
+      const passenger: Passenger = { request, resolve, reject, slot: -1 };
+      this.#passengers.add(passenger);
+      passenger.slot = request.cancellation.listen((reason) => this.#leave(passenger, reason));
+    });
+  }
+
+  async start(next: Handler): Promise<void> {
+    try {
+      if (this.#passengers.size === 0) return;
+      const response = await next(this.#request);
+      const [first, ...others] = this.#disembark();
+      first?.resolve(response);
+      // Each has a result of its own: what one does to it is nobody else's business.
+      for (const passenger of others) passenger.resolve(copyOf(response));
+    } catch (error) {
+      for (const passenger of this.#disembark()) passenger.reject(error);
+    } finally {
+      this.#onLanded(this);
+    }
+  }
+
+  #disembark(): Passenger[] {
+    const all = [...this.#passengers];
+    this.#passengers.clear();
+    for (const passenger of all) {
+      passenger.request.cancellation.ignore(passenger.slot);
+      this.#tellFacts(passenger);
+    }
+    return all;
+  }
+
+  #leave(passenger: Passenger, reason: TroupeError): void {
+    this.#passengers.delete(passenger);
+    this.#tellFacts(passenger);
+    passenger.reject(this.#request.facts.attempts > 0 ? reason.with({ delivery: 'sent' }) : reason);
+    if (this.#passengers.size > 0) return;
+    this.#onLanded(this);
+    this.#cancellation.cancel(reason);
+  }
+
+  /** The facts of the call are gathered in those of the first caller. */
+  #tellFacts({ request }: Passenger): void {
+    const { facts } = this.#request;
+    if (request.facts === facts) return;
+    const { attempts, rounds, server, connection } = facts;
+    Object.assign(request.facts, { attempts, rounds, server, connection });
+  }
+
+  #tell(progress: Progress): void {
+    for (const { request } of this.#passengers) request.onProgress?.(progress);
+  }
+}
+
+function copyOf(response: Response): Response {
+  try {
+    return structuredClone(response);
+  } catch {
+    // An in-process server sent something that is not JSON; the wire could not have carried it.
+    return response;
+  }
+}
