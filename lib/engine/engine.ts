@@ -1,6 +1,6 @@
 import { Observable } from 'rxjs';
 import type { Config, EngineConfig, ResolvedServer, ServerConfig } from '../config/config.ts';
-import { normalise } from '../config/normalise.ts';
+import { normalise, withServer } from '../config/normalise.ts';
 import { sameServer } from '../config/same.ts';
 import type { Clock } from '../core/clock.ts';
 import { TroupeError, isTroupeError } from '../core/errors.ts';
@@ -9,6 +9,7 @@ import type { Handler } from '../core/interceptor.ts';
 import type { Json } from '../core/json-rpc.ts';
 import type { Request } from '../core/request.ts';
 import type { FleetSnapshot } from '../supervision/fleet.ts';
+import { STRATEGY_NAMES } from '../routing/strategy-registry.ts';
 import { reconcile } from '../supervision/reconcile.ts';
 import { Supervisor } from '../supervision/supervisor.ts';
 import { compileEngine, type EngineParts } from './compose.ts';
@@ -23,8 +24,11 @@ import type { ResourceListener, Subscription } from './watched-resources.ts';
  * Validates the configuration at once (a bad one throws `config_invalid`, naming server and field) and starts nothing.
  */
 export function createEngine(config: EngineConfig | Config): Engine {
-  return new TroupeEngine(normalise(config));
+  return new TroupeEngine(normalise(config, KNOWN));
 }
+
+/** What the configuration may name. */
+const KNOWN = { strategies: STRATEGY_NAMES };
 
 class TroupeEngine implements Engine {
   #config: Config;
@@ -175,11 +179,7 @@ class TroupeEngine implements Engine {
 
   add(name: string, config: ServerConfig): Promise<void> {
     return this.#change(async () => {
-      if (this.#parts.servers.has(name)) {
-        throw new TroupeError('config_invalid', `there is a server "${name}" already; remove it first or use reconfigure`, { server: name });
-      }
-      const added = normalise({ ...this.#settings(), servers: { [name]: config } }).servers;
-      await this.#apply({ ...this.#config, servers: [...this.#config.servers, ...added] });
+      await this.#apply(withServer(this.#config, name, config, KNOWN));
     });
   }
 
@@ -191,7 +191,7 @@ class TroupeEngine implements Engine {
   }
 
   reconfigure(config: EngineConfig): Promise<void> {
-    const next = normalise(config);
+    const next = normalise(config, KNOWN);
     return this.#change(() => this.#apply({ ...this.#config, servers: next.servers }));
   }
 
@@ -217,12 +217,6 @@ class TroupeEngine implements Engine {
       if (this.#supervisor.running && !config.lazy) begun.push(server);
     }
     await Promise.all(begun.map((server) => this.#supervisor.begin(server)));
-  }
-
-  /** The engine-wide settings, as a server that is added later shall find them. */
-  #settings(): EngineConfig {
-    const { servers: _, warnings: __, extensions: ___, ...settings } = this.#config;
-    return settings as unknown as EngineConfig;
   }
 
   #server(name: string): Server {
