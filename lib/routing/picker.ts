@@ -315,7 +315,6 @@ class MaskingPicker implements Picker {
   }
 
   #seat(replicas: readonly PickerReplica[]): Int32Array {
-    this.#replicas = replicas;
     const index = new Map<string, number>();
     replicas.forEach(({ id }, i) => {
       if (index.has(id)) {
@@ -325,6 +324,7 @@ class MaskingPicker implements Picker {
       }
       index.set(id, i);
     });
+    this.#replicas = replicas;
     this.#index = index;
     this.#picked = replicas.map(({ id }, i) => Object.freeze({ kind: 'picked', index: i, id }));
     return this.#meter.resize(replicas);

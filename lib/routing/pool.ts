@@ -144,8 +144,8 @@ export class ReplicaPool {
 
   /** New candidates: meters and strategy state of those that stay are kept; who waits is looked at again. */
   swap(candidates: readonly Candidate[]): void {
-    this.#candidates = candidates;
     this.picker.resize(candidates);
+    this.#candidates = candidates;
     this.#line.advance();
   }
 
@@ -200,19 +200,24 @@ export class ReplicaPool {
 
   /** Every request with the key waits for it; when it fails all of them do, and the next one tries again. */
   #setUp({ key, moved }: Placement, request: Request): void {
-    const done = this.#onReinit!(moved!, request)
-      .catch((error: unknown) => {
-        this.#affinity.undo(request, moved!);
-        throw new TroupeError('affinity_lost', 'the replica that took over could not be set up', {
-          server: this.server,
-          connection: moved!.to,
-          cause: error,
-        });
-      })
-      .finally(() => this.#settingUp.delete(key));
+    const done = this.#reinit(moved!, request).finally(() => this.#settingUp.delete(key));
     // Those who wait for it hear of a failure; it must not be an unhandled rejection when they have all been cancelled.
     done.catch(() => {});
     this.#settingUp.set(key, done);
+  }
+
+  async #reinit(move: AffinityMove, request: Request): Promise<void> {
+    try {
+      await this.#onReinit!(move, request);
+    } catch (error) {
+      this.#affinity.undo(request, move);
+      throw new TroupeError('affinity_lost', 'the replica that took over could not be set up', {
+        server: this.server,
+        connection: move.to,
+        attempt: request.attempt,
+        cause: error,
+      });
+    }
   }
 
   async #afterSetUp(done: Promise<void>, request: Request): Promise<Response> {

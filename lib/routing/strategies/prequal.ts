@@ -147,17 +147,13 @@ function sendProbes(
   reporter: LoadReporter,
   add: (s: PrequalState, index: number, load: LoadReport) => void,
 ): void {
-  const n = candidates.length;
-  // Floyd's sample: `count` distinct ones without copying the list.
-  const drawn: number[] = [];
-  for (let top = n - count; top < n; top++) {
-    const at = Math.floor(rng() * (top + 1));
-    const index = candidates[drawn.includes(candidates[at]!) ? top : at]!;
-    drawn.push(index);
-  }
-  for (const index of drawn) {
-    const id = s.ids[index]!;
-    reporter.probe(id, (load) => add(s, index, load));
+  // A partial shuffle: also the order of the reports must favour nobody.
+  const order = [...candidates];
+  for (let k = 0; k < count; k++) {
+    const at = k + Math.floor(rng() * (order.length - k));
+    const index = order[at]!;
+    order[at] = order[k]!;
+    reporter.probe(s.ids[index]!, (load) => add(s, index, load));
   }
 }
 
@@ -183,17 +179,21 @@ function quantile(values: readonly number[], q: number): number {
 }
 
 /** Hot-cold lexicographic rule. Fewer than two reports tell too little: the pick is then left to chance. */
-function bestProbe(s: PrequalState, { candidates }: PickCtx, hot: number): Probe | undefined {
+function bestProbe(s: PrequalState, { candidates, rng }: PickCtx, hot: number): Probe | undefined {
   let known = 0;
-  let cold: Probe | undefined;
-  let least: Probe | undefined;
+  let best: Probe | undefined;
+  let ties = 0;
   for (const probe of s.probes) {
     if (!candidates.includes(probe.index)) continue;
     known++;
-    if (probe.inFlight <= hot && (cold === undefined || probe.latencyMs < cold.latencyMs)) cold = probe;
-    if (least === undefined || probe.inFlight < least.inFlight) least = probe;
+    if (best === undefined || isWorse(best, probe, hot)) {
+      best = probe;
+      ties = 1;
+    } else if (!isWorse(probe, best, hot) && rng() * ++ties < 1) {
+      best = probe;
+    }
   }
-  return known < 2 ? undefined : (cold ?? least);
+  return known < 2 ? undefined : best;
 }
 
 /** Each pick removes one report, the oldest and the worst in turn. */
