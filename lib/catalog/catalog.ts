@@ -18,7 +18,10 @@ import { ResourceIndex, type ResourceEvidence, type ResourcePattern } from './re
 export interface LookupOptions {
   /** Only these servers are looked at. */
   readonly servers?: readonly string[] | undefined;
-  /** What is not visible does not exist for this lookup: it is neither found, nor ambiguous, nor suggested. */
+  /**
+   * What is not visible does not exist for this lookup: it is neither found, nor ambiguous, nor suggested. Of
+   * resources the second argument is the URI.
+   */
   readonly visible?: ((server: string, originalName: string) => boolean) | undefined;
 }
 

@@ -78,7 +78,7 @@ export class ResourceIndex {
     const sameUris = before?.resources.list.items === after?.resources.list.items;
     const sameTemplates = before?.resourceTemplates.list.items === after?.resourceTemplates.list.items;
     if (sameUris && sameTemplates) return this;
-    const uris = sameUris ? this.#uris : replace(this.#uris, server, urisOf(before), urisOf(after));
+    const uris = replace(this.#uris, server, urisOf(before), urisOf(after));
     const schemes = replace(this.#schemes, server, schemesOf(before), schemesOf(after));
     const templates = sameTemplates
       ? this.#templates
@@ -117,8 +117,13 @@ function admitted(servers: Servers | undefined, admits: (server: string) => bool
   return new Set(servers?.filter(admits));
 }
 
+/** Templates too, as they are written: completion names its template so. */
 function urisOf(sections: ResourceSections | undefined): ReadonlySet<string> {
-  return new Set(sections?.resources.ids());
+  const uris = new Set<string>();
+  if (sections === undefined) return uris;
+  for (const uri of sections.resources.ids()) uris.add(uri);
+  for (const text of sections.resourceTemplates.ids()) uris.add(text);
+  return uris;
 }
 
 function schemesOf(sections: ResourceSections | undefined): ReadonlySet<string> {
