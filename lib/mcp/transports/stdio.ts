@@ -80,7 +80,13 @@ class StdioChannel implements Channel {
     });
     if (onStderr !== undefined) {
       const decoder = new StringDecoder();
-      this.#process.listenToStderr((chunk) => onStderr(decoder.write(chunk)));
+      this.#process.listenToStderr((chunk) => {
+        try {
+          onStderr(decoder.write(chunk));
+        } catch (error) {
+          receiver.onOddity(new TroupeError('internal', 'the listener of stderr threw', { server, cause: error }));
+        }
+      });
     }
     if (onFirstByte !== undefined) stdout.once('data', onFirstByte);
     stdout.on('data', (chunk: Buffer) => frames.push(chunk));
@@ -188,9 +194,9 @@ class StdioChannel implements Channel {
     stdout.resume();
     this.#process.listenToStderr(undefined);
     this.#joined = '';
+    this.#resolveEnded();
     this.#receiver?.onClose(this.#cause());
     this.#receiver = undefined;
-    this.#resolveEnded();
   }
 
   /** Names the exit, and the last lines of stderr: mostly they say why. */
