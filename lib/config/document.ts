@@ -16,7 +16,8 @@ const MAX_DEPTH = 128;
  * JSON with comments and trailing commas, as hosts write it. Syntax errors and duplicate keys are errors that name
  * file, line and column: of two servers with one name the second would win silently.
  */
-export function parseDocument(text: string, file: string): Document {
+export function parseDocument(source: string, file: string): Document {
+  const text = source.startsWith('\uFEFF') ? source.slice(1) : source;
   const lines = lineStarts(text);
   const position = (offset: number): string => {
     const line = lineAt(lines, offset);

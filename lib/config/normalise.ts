@@ -213,7 +213,7 @@ function readHost(options: Fields, reading: Reading): Host {
   };
   fields.nothingElse();
   const given = Object.entries(host).filter(([, value]) => value !== undefined);
-  return Object.freeze(Object.fromEntries(given)) as Host;
+  return Object.freeze(Object.fromEntries(given));
 }
 
 function readRoots(roots: readonly unknown[], at: At, reading: Reading): readonly Root[] {

@@ -80,7 +80,7 @@ describe('expand', () => {
     const hostile = ['${'.repeat(100_000), '${A:-'.repeat(50_000), '$${'.repeat(50_000), '}'.repeat(100_000)];
     const started = performance.now();
     for (const text of hostile) expand(text, scope);
-    expect(performance.now() - started).toBeLessThan(1_000);
+    expect(performance.now() - started).toBeLessThan(2_000);
   });
 
   it('returns any text without ${ as it is', () => {

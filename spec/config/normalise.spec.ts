@@ -208,9 +208,9 @@ describe('normalise', () => {
 
     it('walks a long chain, and one that many lead into', () => {
       const servers: Record<string, ServerConfig> = {};
-      for (let i = 0; i < 5_000; i++)
-        servers[`s${i}`] = { ...x, equivalentTo: i === 4_999 ? [] : [`s${i + 1}`, 's4999'] };
-      expect(normalise({ servers }).servers).toHaveLength(5_000);
+      for (let i = 0; i < 1_500; i++)
+        servers[`s${i}`] = { ...x, equivalentTo: i === 1_499 ? [] : [`s${i + 1}`, 's1499'] };
+      expect(normalise({ servers }).servers).toHaveLength(1_500);
     });
 
     it('warns about one that is disabled', () => {
@@ -372,7 +372,7 @@ describe('properties', () => {
       fc.property(value, (input) => {
         expect(faultOf(input)).toBeUndefined();
       }),
-      { numRuns: 1_500 },
+      { numRuns: 800 },
     );
   });
 
@@ -393,7 +393,7 @@ describe('properties', () => {
           expect(faultOf(input)).toBeUndefined();
         },
       ),
-      { numRuns: 1_500 },
+      { numRuns: 800 },
     );
   });
 
