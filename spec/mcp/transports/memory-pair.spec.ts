@@ -61,7 +61,7 @@ describe('createMemoryPair', () => {
         expect(there).toEqual(expected);
         expect(back).toEqual(expected);
       }),
-      { numRuns: 10 },
+      { numRuns: 5 },
     );
   });
 

@@ -14,8 +14,12 @@ import type { Channel } from '../../../lib/mcp/wire/channel.ts';
 import { INITIALIZE, ask, limitsWith, modern } from '../../support/channel-dialogue.ts';
 import { createRecordingReceiver } from '../../support/recording-receiver.ts';
 import type { RecordingReceiver } from '../../support/recording-receiver.ts';
+import { createVirtualClock } from '../../support/virtual-clock.ts';
 import { startWsServer, wsServerTransport } from '../../support/ws-server.ts';
 import type { WsServer } from '../../support/ws-server.ts';
+
+// The machine may be busy; everything waits for conditions.
+jest.setTimeout(30_000);
 
 const clock = createClock();
 let servers: WsServer[] = [];
@@ -232,26 +236,31 @@ describe('createWebSocketChannel', () => {
   });
 
   it('notices a connection that is open on one side only', async () => {
+    const virtual = createVirtualClock();
     const server = await serve(() => {}, { autoPong: false });
-    const [, recorder] = await opened(server.url, { pingMs: 20 });
+    const [, recorder] = await opened(server.url, { clock: virtual });
+    for (let i = 0; i < 3; i += 1) await virtual.advance(30_000);
     expect(await closeOf(recorder)).toMatchObject({
       code: 'connection_lost',
-      message: expect.stringContaining('no WebSocket ping for 0.04 s'),
+      message: expect.stringContaining('no WebSocket ping for 60 s'),
     });
+    expect(virtual.armed).toBe(0);
   });
 
   it('stays while pings are answered', async () => {
+    const virtual = createVirtualClock();
     const server = await serve(echo);
-    const [channel, recorder] = await opened(server.url, { pingMs: 5 });
-    let pings = 0;
-    await new Promise<void>((resolve) => {
-      server.sockets[0]?.on('ping', () => {
-        pings += 1;
-        if (pings === 6) resolve();
-      });
-    });
-    expect(await ask(channel, recorder, 1, 'x')).toEqual({});
+    const [channel, recorder] = await opened(server.url, { clock: virtual, pingMs: 1_000 });
+    for (let i = 0; i < 6; i += 1) {
+      const ping = new Promise((resolve) => server.sockets[0]?.once('ping', resolve));
+      await virtual.advance(1_000);
+      await ping;
+      // The pong comes before the answer.
+      expect(await ask(channel, recorder, i, 'x')).toEqual({});
+    }
     expect(recorder.closes).toEqual([]);
+    await channel.close(0);
+    expect(virtual.armed).toBe(0);
   });
 
   it('closes politely, once, and leaves no listener', async () => {

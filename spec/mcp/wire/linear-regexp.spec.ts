@@ -65,7 +65,7 @@ describe('expandedSize', () => {
         // Each repetition and each alternative takes a branch beside its parts.
         expect(compiledSize(text)).toBeLessThanOrEqual(3 * expandedSize(text) + 10);
       }),
-      { numRuns: 300 },
+      { numRuns: 100 },
     );
   });
 });

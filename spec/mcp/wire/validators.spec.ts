@@ -5,6 +5,9 @@ import type { Json } from '../../../lib/core/json-rpc.ts';
 import { createValidators } from '../../../lib/mcp/wire/validators.ts';
 import type { Validation } from '../../../lib/mcp/wire/validators.ts';
 
+// The machine may be busy; nothing here waits.
+jest.setTimeout(60_000);
+
 const limits = { schemaBytes: 262_144, schemaDepth: 32, schemaRefs: 256 };
 const validators = createValidators({ limits });
 const check = (schema: Json, value: unknown): Validation => validators.check(schema, value, 'result of "t"');
@@ -207,7 +210,8 @@ describe('schemas that cannot be checked', () => {
 
 /**
  * Schemas and values that block plain ajv for seconds or for ever. Each first check, compiling included, is promised
- * to take about 50 ms; the bound is wide because other work runs beside this suite.
+ * to take about 50 ms. Counted is what this process works, not how long it waits, since other work runs beside it; and
+ * the bound is wide, since the compiler and the collector of V8 are counted with it.
  */
 describe('hostile schemas', () => {
   const BOUND_MS = 1_000;
@@ -235,7 +239,7 @@ describe('hostile schemas', () => {
       'patterns over many names',
       'unsupported',
       { patternProperties: { '^(x+x+)+y$': {} } },
-      map(200_000, () => 1),
+      map(50_000, () => 1),
     ],
     ['allOf doubling, 10', 'valid', doubling(10, (ref) => ({ allOf: [ref, ref] })), 1],
     ['allOf doubling, 24', 'unsupported', doubling(24, (ref) => ({ allOf: [ref, ref] })), 1],
@@ -283,9 +287,10 @@ describe('hostile schemas', () => {
     ['100 000 items', 'valid', { items: { type: 'string' } }, times(100_000, () => 'a')],
   ])('%s: %s', (_, expected, schema, value) => {
     const own = createValidators({ limits });
-    const start = performance.now();
+    const start = process.cpuUsage();
     const result = own.check(schema, value, 'w');
-    expect(performance.now() - start).toBeLessThan(BOUND_MS);
+    const { user, system } = process.cpuUsage(start);
+    expect((user + system) / 1_000).toBeLessThan(BOUND_MS);
     expect(result.outcome).toBe(expected);
   });
 
