@@ -57,6 +57,8 @@ export interface Request {
   /** Routing key: requests with the same key go to the same replica while it lives. */
   readonly affinity: string | undefined;
   readonly cache: 'use' | 'refresh' | 'bypass';
+  /** May share a transmission with others of the same turn. */
+  readonly batch: boolean;
   /** The caller's own `_meta`. */
   readonly meta: Json | undefined;
   /** Counted from 1. */

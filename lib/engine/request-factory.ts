@@ -27,6 +27,7 @@ export interface RequestShape {
   readonly params: Json | undefined;
   readonly target: string | undefined;
   readonly server?: string | undefined;
+  readonly batch?: boolean | undefined;
 }
 
 export interface RequestFactory {
@@ -65,6 +66,7 @@ export function createRequestFactory(deps: { readonly clock: Clock; readonly pri
         principal: options?.principal === undefined ? deps.principal : principalOf(options.principal),
         affinity: options?.affinity,
         cache: options?.cache ?? 'use',
+        batch: shape.batch === true,
         meta: options?.meta,
         attempt: 1,
         tried: NONE,

@@ -21,6 +21,7 @@ export function requestOf(change: Partial<Request> = {}): Request {
     principal: undefined,
     affinity: undefined,
     cache: 'use',
+    batch: false,
     meta: undefined,
     attempt: 1,
     tried: [],

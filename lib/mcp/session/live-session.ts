@@ -57,7 +57,7 @@ export class LiveSession implements Session {
     this.serverInfo = jsonOr(client.getServerVersion());
     this.instructions = client.getInstructions();
     this.#mirrorsHeaders = era === 'modern' && wire.channel.streamPerRequest;
-    this.#dispatcher = wire.dispatch(options.envelope);
+    this.#dispatcher = wire.dispatch(options.envelope, options.protocolVersion);
     this.#subscriptions =
       era === 'modern'
         ? modernSubscriptions({

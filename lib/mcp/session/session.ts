@@ -17,6 +17,8 @@ export interface SessionRequest {
   readonly params: Json | undefined;
   readonly cancellation: Cancellation;
   readonly onProgress?: ((progress: Progress) => void) | undefined;
+  /** May share a transmission with others of the same turn, where the revision and the transport have such a thing. */
+  readonly batch?: boolean | undefined;
 }
 
 /** What the server says by itself. Change notifications arrive the same way in both eras. */

@@ -371,7 +371,7 @@ export abstract class HttpExchange implements Dispatcher.DispatchHandler, Deadli
         data,
         cause: error,
       });
-    if (reason.startsWith('HPE_') && reason !== 'HPE_INVALID_EOF_STATE')
+    if (error.name === 'HTTPParserError' && reason !== 'HPE_INVALID_EOF_STATE')
       return new TroupeError('invalid_response', `${origin} does not speak HTTP: ${reasonText(error)}`, {
         server,
         delivery,

@@ -144,6 +144,15 @@ function privateAddress(host: string, address: string, server: string | undefine
   );
 }
 
+function isLoopback(host: string): boolean {
+  return (
+    host === 'localhost' ||
+    host.endsWith('.localhost') ||
+    (isIP(host) === 4 && host.startsWith('127.')) ||
+    host === '::1'
+  );
+}
+
 function bareHost(hostname: string): string {
   return hostname.startsWith('[') ? hostname.slice(1, -1) : hostname;
 }
@@ -154,7 +163,7 @@ export type GuardedFetch = (url: string | URL, init?: globalThis.RequestInit) =>
 export interface GuardedFetchOptions {
   readonly server: string;
   readonly limits: Limits;
-  /** The configured server: its host may be private, and only it gets `headers` and the client certificate. */
+  /** The configured server: its host may be private, and only its origin gets `headers` and the client certificate. */
   readonly origin: string;
   readonly headers?: Readonly<Record<string, string>> | undefined;
   readonly tls?: TlsOptions | undefined;
@@ -179,8 +188,12 @@ export function createGuardedFetch(options: GuardedFetchOptions): {
   const { server, limits, allowPrivate = false } = options;
   const own = new URL(options.origin);
   const ownHost = bareHost(own.hostname);
+  // A server on this machine may name another port of it; a server elsewhere may not name this machine.
   const mayBePrivate = (host: string): boolean =>
-    allowPrivate === true || (typeof allowPrivate === 'function' && allowPrivate(host));
+    host === ownHost ||
+    (isLoopback(ownHost) && isLoopback(host)) ||
+    allowPrivate === true ||
+    (typeof allowPrivate === 'function' && allowPrivate(host));
   const foreign = createConnector({ allowPrivate: mayBePrivate, server });
   const home = createConnector({ tls: options.tls, allowPrivate: true, server });
   const agent = new Agent({
@@ -221,9 +234,9 @@ export function createGuardedFetch(options: GuardedFetchOptions): {
   };
 
   function plainAllowed(url: URL, host: string): boolean {
-    if (options.allowInsecure === true || url.origin === own.origin) return true;
-    const loopback = host === 'localhost' || /^127\.|^::1$/.test(host);
-    return loopback && (host === ownHost || mayBePrivate(host));
+    return (
+      options.allowInsecure === true || url.origin === own.origin || (isLoopback(host) && mayBePrivate(host))
+    );
   }
 
   return { fetch: guarded, close: () => agent.destroy() };

@@ -114,7 +114,7 @@ export class NotificationStream {
     if ((status === 401 || status === 403) && host.credentials !== undefined && !this.#challenged) {
       this.#challenged = true;
       void this.#challenge(host.credentials, refusal, error);
-    } else if (status === 409 || status === 429 || status >= 500) {
+    } else if (status === 409 || status === 429 || (status >= 500 && status !== 501)) {
       // 409: the server has not noticed yet that our last stream is gone.
       this.lost(undefined, error, retryAfterMs(refusal.headers, wallTime));
     } else {

@@ -12,8 +12,8 @@ const JITTER = 0.2;
 /** The first count of failures that waits a second. */
 export const ONE_A_SECOND = PROMPT_RETRIES + 1;
 
-/** Openings that failed in a row before a response stream is given up. */
-export const MAX_FAILED_OPENINGS = 5;
+/** Openings that may fail in a row before a response stream is given up, as in the official SDK: its server is gone. */
+export const MAX_FAILED_OPENINGS = 2;
 
 /**
  * Milliseconds until the next reconnect of an event stream. `failures` counts those in a row before it that brought

@@ -1,6 +1,6 @@
 import type { Cancellation } from '../../core/cancellation.ts';
 import { TroupeError, errorText, isTroupeError } from '../../core/errors.ts';
-import type { Json, RequestId, RpcError, RpcResult } from '../../core/json-rpc.ts';
+import type { Json, RequestId, RpcError, RpcRequest, RpcResult } from '../../core/json-rpc.ts';
 import type { Progress } from '../../core/request.ts';
 import { fromRpcError } from '../errors.ts';
 import type { Channel } from './channel.ts';
@@ -12,6 +12,8 @@ export interface Call {
   readonly headers?: Readonly<Record<string, string>> | undefined;
   readonly cancellation: Cancellation;
   readonly onProgress?: ((progress: Progress) => void) | undefined;
+  /** May wait for others of the same turn of the event loop and be sent with them. */
+  readonly batch?: boolean | undefined;
 }
 
 export interface DispatcherOptions {
@@ -23,11 +25,15 @@ export interface DispatcherOptions {
    * cancel. Undefined in the legacy era.
    */
   readonly envelope?: Json | undefined;
+  /** The revision and the transport know batches: a JSON-RPC array (2025-03-26 over HTTP), or one write on a pipe. */
+  readonly batches: boolean;
   readonly onOddity: (error: TroupeError) => void;
 }
 
 /** Ids of this lane start with this letter, so that they can never be taken for the numeric ids of the SDK client. */
 const ID_PREFIX = 't';
+/** Official servers refuse more in one array. */
+const MAX_BATCH = 100;
 
 /**
  * The lane of ordinary requests: own string ids, progress, cancel that reaches the server, delivery facts, and
@@ -41,6 +47,7 @@ export class Dispatcher {
   #next = 1;
   #closed: TroupeError | undefined;
   #idle: (() => void) | undefined;
+  #batch: RpcRequest[] = [];
 
   constructor(options: DispatcherOptions) {
     this.#options = options;
@@ -66,21 +73,50 @@ export class Dispatcher {
       const pending = new Pending(this, id, call, resolve, reject);
       const params = this.#params(call, id);
       this.#pending.set(id, pending);
-      try {
-        const accepted = this.#channel.send(
-          params === undefined
-            ? { jsonrpc: '2.0', id, method: call.method }
-            : { jsonrpc: '2.0', id, method: call.method, params },
-          call.headers === undefined ? undefined : { headers: call.headers },
-        );
-        if (accepted !== undefined) accepted.catch((error: unknown) => this.unanswered(id, error));
-      } catch (error) {
-        this.unanswered(id, isTroupeError(error) ? error : unserialisable(call.method, error));
-        return;
-      }
+      const message: RpcRequest =
+        params === undefined
+          ? { jsonrpc: '2.0', id, method: call.method }
+          : { jsonrpc: '2.0', id, method: call.method, params };
+      if (call.batch === true && this.#options.batches) this.#join(message);
+      else if (!this.#send(message, call)) return;
       pending.slot = call.cancellation.listen(pending.onCancel);
     });
   }
+
+  /** False when it could not even be handed over; the request has then failed. */
+  #send(message: RpcRequest, call: Call): boolean {
+    try {
+      const accepted = this.#channel.send(message, call.headers === undefined ? undefined : { headers: call.headers });
+      if (accepted !== undefined) accepted.catch((error: unknown) => this.unanswered(message.id, error));
+      return true;
+    } catch (error) {
+      this.unanswered(message.id, isTroupeError(error) ? error : unserialisable(call.method, error));
+      return false;
+    }
+  }
+
+  #join(message: RpcRequest): void {
+    this.#batch.push(message);
+    if (this.#batch.length === 1) setImmediate(this.#sendBatch);
+  }
+
+  /** Whoever was cancelled while waiting is left out; each of the others has an outcome of its own. */
+  readonly #sendBatch = (): void => {
+    const waiting = this.#batch.filter(({ id }) => this.#pending.has(id));
+    this.#batch = [];
+    for (let from = 0; from < waiting.length; from += MAX_BATCH) {
+      const group = waiting.slice(from, from + MAX_BATCH);
+      const failed = (error: unknown): void => {
+        for (const { id, method } of group) this.unanswered(id, isTroupeError(error) ? error : unserialisable(method, error));
+      };
+      try {
+        const accepted = group.length === 1 ? this.#channel.send(group[0] as RpcRequest) : this.#channel.sendBatch?.(group);
+        if (accepted !== undefined) accepted.catch(failed);
+      } catch (error) {
+        failed(error);
+      }
+    }
+  };
 
   /** Takes the message if it answers a request of this lane. */
   answer(message: RpcResult | RpcError): boolean {

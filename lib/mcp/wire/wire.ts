@@ -14,6 +14,9 @@ export interface WireObserver {
 /** Notifications that the SDK client needs to see: acknowledged subscriptions, and cancels of the server's own requests. */
 const FOR_SDK: ReadonlySet<string> = new Set(['notifications/subscriptions/acknowledged', 'notifications/cancelled']);
 
+/** JSON-RPC arrays exist in this revision only; on a pipe a batch is one write of single messages, in every revision. */
+const BATCH_REVISION = '2025-03-26';
+
 /** One channel with its two lanes, and the switch between them: each message goes to exactly one reader. */
 export class Wire implements ChannelReceiver {
   readonly channel: Channel;
@@ -47,12 +50,13 @@ export class Wire implements ChannelReceiver {
   }
 
   /** Opens the lane of ordinary requests, once the era is known. */
-  dispatch(envelope: DispatcherOptions['envelope']): Dispatcher {
+  dispatch(envelope: DispatcherOptions['envelope'], protocolVersion: string): Dispatcher {
     const dispatcher = new Dispatcher({
       channel: this.channel,
       server: this.server,
       connection: this.connection,
       envelope,
+      batches: this.channel.sendBatch !== undefined && (this.channel.kind === 'stdio' || protocolVersion === BATCH_REVISION),
       onOddity: (error) => this.onOddity(error),
     });
     if (this.#closeCause !== undefined) dispatcher.close(this.#closeCause);
