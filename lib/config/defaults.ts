@@ -240,7 +240,7 @@ export const DEFAULT_STRATEGY = 'ewma-least-outstanding';
 
 // ── the table ───────────────────────────────────────────────────────────────────────────────────────────────────
 
-export type OptionScope = 'server' | 'engine' | 'engine, server' | 'replica';
+type OptionScope = 'server' | 'engine' | 'engine, server' | 'replica';
 
 export interface OptionRow {
   readonly key: string;

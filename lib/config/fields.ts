@@ -205,6 +205,19 @@ export function checkedNumber(value: unknown, option: NumberOption, at: At): num
   throw invalid(at, `is ${kindOf(value)}`, `give a${whole ? ' whole' : ''} number (${unit}), ${range}`);
 }
 
+/** YAML and JSON writers leave numbers and booleans unquoted. */
+export function scalarText(value: unknown, at: At): string {
+  if (typeof value === 'string') return value;
+  if (typeof value === 'boolean' || (typeof value === 'number' && Number.isFinite(value)))
+    return String(value);
+  throw invalid(at, `is ${kindOf(value)}`, 'give a text');
+}
+
+export function withoutNul(text: string, at: At): string {
+  if (text.includes('\0')) throw invalid(at, 'contains a NUL character', 'remove it');
+  return text;
+}
+
 function shownChoice(value: unknown): string {
   return typeof value === 'string' && value.length <= 40 ? JSON.stringify(value) : kindOf(value);
 }

@@ -36,7 +36,8 @@ import {
   readRestart,
   readStop,
 } from './groups.ts';
-import { inherited, PLACE_KEYS, placeAsInput, readPlace } from './place.ts';
+import { readPlace } from './place.ts';
+import { inherited, PLACE_KEYS, placeAsInput } from './target.ts';
 import type { Reading } from './reading.ts';
 
 /** What a server has that does not say otherwise: the engine's own settings. */
@@ -63,7 +64,7 @@ export const SERVER_DEFAULTS: ServerDefaults = Object.freeze({
 /** Servers made here: whoever hands one back gets the same object, so that `reconfigure` sees what did not change. */
 const made = new WeakSet<object>();
 
-export function isResolvedServer(value: unknown): value is ResolvedServer {
+function isResolvedServer(value: unknown): value is ResolvedServer {
   return typeof value === 'object' && value !== null && made.has(value);
 }
 
@@ -72,7 +73,7 @@ const MAX_NAME = 128;
 const MAX_REPLICAS = 1024;
 
 /** Connection ids are `server#replica@scope`: a name must not read like one. */
-export function checkName(name: string, at: At): void {
+function checkName(name: string, at: At): void {
   // A name that is not its own plain text contains control characters.
   const bad =
     name === '' ||

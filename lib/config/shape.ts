@@ -1,5 +1,5 @@
 import { isObject, invalid, kindOf, own, type At, type Origin, type Path, type Unknowns } from './fields.ts';
-import { looksLikeServer } from './place.ts';
+import { looksLikeServer } from './target.ts';
 
 export interface ServerEntry {
   readonly name: string;
