@@ -9,29 +9,26 @@ import { requestKey } from './request-key.ts';
  * one to leave cancels the call. A failure is the failure of all; a caller who gives up is nobody's but their own.
  */
 export function singleFlight(): Interceptor {
-  const flights = new Map<string, Flight>();
+  /** By what is asked for, roughly: most reads are alone with theirs and never need the exact key. */
+  const flights = new Map<string, Flight[]>();
 
   return (next) => (request) => {
     // A refresh wants an answer to a question asked now; joining an older one would not be that.
     if (request.cache !== 'use' || (request.operation !== 'read' && request.operation !== 'read-only')) {
       return next(request);
     }
-    const base = requestKey(request);
-    if (base === undefined) return next(request);
-    const { principal, affinity, onProgress } = request;
-    const key = `${base}\n${principal === undefined ? '-' : `=${principal.id}`}\n${affinity ?? ''}\n${onProgress === undefined ? '' : 'p'}`;
-
-    const flight = flights.get(key);
-    if (flight !== undefined && flight.reaches(request)) {
+    const about = request.target ?? request.method;
+    const inTheAir = flights.get(about);
+    const joined = inTheAir === undefined ? undefined : inTheAir.find((flight) => flight.takes(request));
+    if (joined !== undefined) {
       request.facts.cache = 'shared';
-      return flight.join(request);
+      return joined.join(request);
     }
-    const mine = new Flight(request, (landed) => {
-      if (flights.get(key) === landed) flights.delete(key);
-    });
-    flights.set(key, mine);
-    const outcome = mine.join(request);
-    void mine.start(next);
+    const flight = new Flight(request, about, flights);
+    if (inTheAir === undefined) flights.set(about, [flight]);
+    else inTheAir.push(flight);
+    const outcome = flight.join(request);
+    void flight.start(next);
     return outcome;
   };
 }
@@ -47,22 +44,41 @@ class Flight {
   readonly #passengers = new Set<Passenger>();
   readonly #cancellation = new Cancellation();
   readonly #request: Request;
-  readonly #onLanded: (flight: Flight) => void;
+  readonly #about: string;
+  readonly #flights: Map<string, Flight[]>;
+  #key: string | undefined;
 
-  constructor(first: Request, onLanded: (flight: Flight) => void) {
-    this.#onLanded = onLanded;
+  constructor(first: Request, about: string, flights: Map<string, Flight[]>) {
+    this.#about = about;
+    this.#flights = flights;
+    const { onProgress } = first;
     this.#request = amend(first, {
       cancellation: this.#cancellation,
       // Passengers bring their own deadlines, each ends with theirs; this one only bounds what is planned below.
       // Twice the first one's time is enough for whoever joins while the first is still there.
       deadline: first.deadline + (first.deadline - first.startedAt),
-      ...(first.onProgress !== undefined && { onProgress: (progress) => this.#tell(progress) }),
+      onProgress: onProgress === undefined ? undefined : (progress) => this.#tell(progress),
     });
   }
 
-  /** Whether the call can last as long as this caller is ready to wait. */
-  reaches(request: Request): boolean {
-    return request.deadline <= this.#request.deadline;
+  /** Whether the request asks the same, for the same, and the call can last as long as its caller is ready to wait. */
+  takes(request: Request): boolean {
+    const mine = this.#request;
+    return (
+      request.method === mine.method &&
+      request.server === mine.server &&
+      request.principal?.id === mine.principal?.id &&
+      request.affinity === mine.affinity &&
+      // Nobody asked the server for progress where the first caller did not want any.
+      (request.onProgress === undefined) === (mine.onProgress === undefined) &&
+      request.deadline <= mine.deadline &&
+      this.#asks(requestKey(request))
+    );
+  }
+
+  #asks(key: string | undefined): boolean {
+    this.#key ??= requestKey(this.#request);
+    return key !== undefined && key === this.#key;
   }
 
   join(request: Request): Promise<Response> {
@@ -85,8 +101,16 @@ class Flight {
     } catch (error) {
       for (const passenger of this.#disembark()) passenger.reject(error);
     } finally {
-      this.#onLanded(this);
+      this.#landed();
     }
+  }
+
+  #landed(): void {
+    const inTheAir = this.#flights.get(this.#about);
+    const place = inTheAir?.indexOf(this) ?? -1;
+    if (inTheAir === undefined || place < 0) return;
+    if (inTheAir.length === 1) this.#flights.delete(this.#about);
+    else inTheAir.splice(place, 1);
   }
 
   #disembark(): Passenger[] {
@@ -104,7 +128,7 @@ class Flight {
     this.#tellFacts(passenger);
     passenger.reject(this.#request.facts.attempts > 0 ? reason.with({ delivery: 'sent' }) : reason);
     if (this.#passengers.size > 0) return;
-    this.#onLanded(this);
+    this.#landed();
     this.#cancellation.cancel(reason);
   }
 
