@@ -116,6 +116,11 @@ export class Connection {
     else this.#actor.send({ type: 'connect' });
   }
 
+  /** The present session serves no longer, although its channel may live: it is ended and opened anew. */
+  lost(error: TroupeError): void {
+    this.#actor.send({ type: 'lost', error });
+  }
+
   /** New credentials are there. */
   authorized(): void {
     this.#actor.send({ type: 'authorized' });

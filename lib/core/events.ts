@@ -1,4 +1,3 @@
-import type { Availability } from './availability.ts';
 import type { TroupeError } from './errors.ts';
 import type { Json } from './json-rpc.ts';
 
@@ -130,7 +129,7 @@ export type EngineEvent =
   | { readonly type: 'server.added'; readonly at: number; readonly server: string }
   | { readonly type: 'server.removed'; readonly at: number; readonly server: string }
   | { readonly type: 'connection.evicted'; readonly at: number; readonly server: string; readonly connection: string }
-  | { readonly type: 'connection.probed'; readonly at: number; readonly server: string; readonly connection: string; readonly ok: boolean; readonly elapsedMs: number; readonly availability: Availability }
+  | { readonly type: 'connection.probed'; readonly at: number; readonly server: string; readonly connection: string; readonly ok: boolean; readonly elapsedMs: number }
   | { readonly type: 'engine.stopped'; readonly at: number };
 
 export type EngineEventType = EngineEvent['type'];

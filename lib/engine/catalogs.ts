@@ -51,7 +51,10 @@ export function createCatalogs(deps: { readonly config: Config; readonly clock: 
         httpHeaders: lastSession?.era === 'modern' && lastSession.transport === 'streamable-http',
       });
       const kept = kind === 'tools' ? selected(items, server) : items;
-      if (kind === 'tools') lastSession?.knowTools(kept);
+      if (kind === 'tools') {
+        lastSession?.knowTools(kept);
+        server.toolsListed(replica, kept);
+      }
       // Replicas offer the same things: the first connected one speaks for the server.
       if (server.connected !== replica) return;
       for (const { item, reason } of skipped) {

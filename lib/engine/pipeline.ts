@@ -6,12 +6,17 @@ import { compose, type Handler, type Interceptor } from '../core/interceptor.ts'
 import type { Json } from '../core/json-rpc.ts';
 import type { Request } from '../core/request.ts';
 import type { Logger, Random } from '../core/ports.ts';
+import { admission, type AdmissionPolicy } from '../resilience/admission.ts';
+import { cache } from '../resilience/cache.ts';
 import { deadline } from '../resilience/deadline.ts';
-import { createRetryBudget, type RetryBudget } from '../resilience/retry-budget.ts';
+import { hedge } from '../resilience/hedge.ts';
 import { inputRounds } from '../resilience/input-rounds.ts';
+import { rateLimit } from '../resilience/rate-limit.ts';
 import { retry } from '../resilience/retry.ts';
+import { singleFlight } from '../resilience/single-flight.ts';
 import { createRoute } from '../routing/route.ts';
 import type { EventBus } from '../telemetry/event-bus.ts';
+import { failover, hasStandIn } from './failover.ts';
 import type { Inbound } from './inbound.ts';
 import { resolve } from './resolve.ts';
 
@@ -37,6 +42,12 @@ function logLevel(servers: ReadonlyMap<string, Server>): Interceptor {
   };
 }
 
+/** Without limits of its own the layer has nothing to do: the slots of the replicas count. */
+function limited(policy: AdmissionPolicy | undefined): AdmissionPolicy | undefined {
+  if (policy === undefined || (policy.perTenant === Infinity && policy.perTool === Infinity)) return undefined;
+  return policy;
+}
+
 const NOTHING = Object.freeze({});
 
 /** What a modern server asks in a result goes through the same door as what a legacy one pushes. */
@@ -57,7 +68,7 @@ async function answerInput(inbound: Inbound, request: Request, method: string, p
  */
 export function buildPipeline(deps: PipelineDeps): Handler {
   const { config, clock, random, servers } = deps;
-  const budgets = new Map<string, RetryBudget>();
+  const serverOf = (request: Request): Server | undefined => servers.get(request.server ?? '');
   const path: readonly Interceptor[] = [
     // Total time: above everything, so that slow host interceptors, waiting for a connection, retries and rounds share it.
     deadline({ clock }),
@@ -67,34 +78,48 @@ export function buildPipeline(deps: PipelineDeps): Handler {
     resolve({ catalog: deps.catalog, knows: deps.knows, servers }),
     // The level outlives sessions, so the server keeps it; below resolve, since it needs the server.
     logLevel(servers),
+    // Above failover: what is remembered is asked of nobody. Reads only, opt-in for tools.
+    cache({ of: (request) => serverOf(request)?.cache }),
+    // Above retry, so that one shared call retries and not each caller; below cache, so that only misses coalesce.
+    singleFlight(),
+    // Above admission, so that each server on the list is asked under its own limits.
+    failover(servers),
     // Above retry, so that each round of `input_required` is a new pick and spends no retry budget.
     inputRounds({
       clock,
       answer: (request, _key, { method, params }) => answerInput(deps.inbound, request, method, params),
-      maxRounds: (request) => (servers.get(request.server ?? '')?.config.limits ?? config.limits).inputRounds,
+      maxRounds: (request) => (serverOf(request)?.config.limits ?? config.limits).inputRounds,
     }),
+    // Tenant and tool slots, before any attempt is made: one tenant's queue is nobody else's.
+    admission({ clock, policy: (request) => limited(serverOf(request)?.config.admission) }),
+    // Below admission, so that who waits for the rate holds a slot and the line stays bounded.
+    rateLimit({ clock, bucket: (request) => serverOf(request)?.rate }),
     // Above route, so that every attempt picks again; asks the delivery fact first, then the budget.
     retry({
       clock,
       random,
-      policy: (request) => servers.get(request.server ?? '')?.config.retry,
-      budget: (request) => {
-        const server = servers.get(request.server ?? '');
-        if (server?.config.retry === undefined) return undefined;
-        let budget = budgets.get(server.name);
-        if (budget === undefined) {
-          const { budgetRatio, budgetMinPerSecond, budgetWindowMs } = server.config.retry;
-          budget = createRetryBudget({ clock, ratio: budgetRatio, minPerSecond: budgetMinPerSecond, windowMs: budgetWindowMs });
-          budgets.set(server.name, budget);
-        }
-        return budget;
+      policy: (request) => serverOf(request)?.config.retry,
+      budget: (request) => serverOf(request)?.retryBudget,
+    }),
+    // Innermost: a second replica for reads, inside one attempt. Nothing to hedge with where there is one replica.
+    hedge({
+      clock,
+      policy: (request) => {
+        const server = serverOf(request);
+        return server === undefined || server.replicas.length < 2 ? undefined : server.config.hedge;
       },
+      budget: (request) => serverOf(request)?.retryBudget,
+      utilisation: (request) => serverOf(request)?.utilisation ?? 1,
     }),
   ];
   const route = createRoute({
     pool: (server) => servers.get(server)?.pool,
-    // A connection that comes up is waited for, inside the deadline; one that is down is not.
-    awaitReady: (server) => servers.get(server)?.ready(),
+    // A connection that comes up is waited for, inside the deadline; one that is down is not, nor where another
+    // server may answer at once.
+    awaitReady: (server) => {
+      const found = servers.get(server);
+      return found === undefined || hasStandIn(found, servers) ? undefined : found.ready();
+    },
   });
   return compose(path, route);
 }

@@ -3,7 +3,7 @@ import { TroupeError } from '../core/errors.ts';
 import type { ListKind } from '../core/events.ts';
 import type { Handler, Interceptor, Response } from '../core/interceptor.ts';
 import { isJson, type Json } from '../core/json-rpc.ts';
-import { amend, type Request } from '../core/request.ts';
+import { amend, type OperationClass, type Request } from '../core/request.ts';
 import { ensureListed } from './listing.ts';
 import type { Server } from './server.ts';
 
@@ -24,6 +24,8 @@ interface Finder {
 interface Found {
   readonly server: string;
   readonly params: Json;
+  /** Of the tool, as the server claims. */
+  readonly annotations?: Json | undefined;
   /** Servers to ask when the first has no such thing. */
   readonly others?: readonly string[] | undefined;
 }
@@ -39,7 +41,7 @@ export function resolve(deps: ResolveDeps): Interceptor {
     const finder = FINDERS[request.method];
     if (finder === undefined) return only(request, deps, next);
     const found = attempt(finder, request, deps.catalog());
-    if (!(found instanceof TroupeError)) return ask(request, found, next);
+    if (!(found instanceof TroupeError)) return ask(request, found, deps, next);
     return found.code === 'not_found' ? search(request, finder, found, deps, next) : Promise.reject(found);
   };
 }
@@ -62,7 +64,8 @@ function given(request: Request, deps: ResolveDeps, next: Handler): Promise<Resp
   request.facts.server = server;
   const finder = FINDERS[request.method];
   const found = finder === undefined ? undefined : attempt(finder, request, deps.catalog(), [server]);
-  return next(found === undefined || found instanceof TroupeError ? request : amend(request, { params: found.params }));
+  if (found === undefined || found instanceof TroupeError) return next(request);
+  return next(amend(request, { params: found.params, operation: operationOf(request, found, deps) }));
 }
 
 /** A method that names nothing goes to the only server there is. */
@@ -93,7 +96,7 @@ async function search(
   );
   cancellation.throwIfCancelled();
   const found = asked.length === 0 ? missing : attempt(finder, request, deps.catalog());
-  if (!(found instanceof TroupeError)) return ask(request, found, next);
+  if (!(found instanceof TroupeError)) return ask(request, found, deps, next);
   if (found.code !== 'not_found') throw found;
   const failed = outcomes.find(({ error }) => error !== undefined);
   if (likely.length > 0 && failed?.error !== undefined) {
@@ -107,17 +110,31 @@ async function search(
   const readers = [...deps.servers.values()].filter((s) => s.connected?.connection.session?.supports('resources/read') === true);
   const [first, ...others] = readers.map((server) => server.name);
   if (first === undefined) throw found;
-  return ask(request, { server: first, params: request.params ?? {}, others }, next);
+  return ask(request, { server: first, params: request.params ?? {}, others }, deps, next);
 }
 
-async function ask(request: Request, found: Found, next: Handler): Promise<Response> {
+function ask(request: Request, found: Found, deps: ResolveDeps, next: Handler): Promise<Response> {
   request.facts.server = found.server;
+  const { server, params } = found;
+  const answer = next(amend(request, { server, params, operation: operationOf(request, found, deps) }));
+  return found.others === undefined || found.others.length === 0 ? answer : orOthers(answer, request, found, deps, next);
+}
+
+/** What a server says of its own tools is a claim; it counts only where the server is trusted. */
+function operationOf(request: Request, found: Found, deps: ResolveDeps): OperationClass {
+  const { annotations } = found;
+  if (annotations === undefined || deps.servers.get(found.server)?.config.trusted !== true) return request.operation;
+  if (annotations['readOnlyHint'] === true) return 'read-only';
+  return annotations['idempotentHint'] === true ? 'idempotent' : request.operation;
+}
+
+async function orOthers(answer: Promise<Response>, request: Request, found: Found, deps: ResolveDeps, next: Handler): Promise<Response> {
   try {
-    return await next(amend(request, { server: found.server, params: found.params }));
+    return await answer;
   } catch (error) {
     const [other, ...others] = found.others ?? [];
     if (other === undefined || !(error instanceof TroupeError) || error.code !== 'not_found') throw error;
-    return ask(request, { ...found, server: other, others }, next);
+    return ask(request, { ...found, server: other, others }, deps, next);
   }
 }
 
@@ -125,8 +142,8 @@ const FINDERS: Readonly<Record<string, Finder>> = {
   'tools/call': {
     kind: 'tools',
     find(request, catalog, among) {
-      const { server, originalName } = catalog.tool(request.target ?? '', lookup(among));
-      return { server, params: { ...request.params, name: originalName } };
+      const { server, originalName, annotations } = catalog.tool(request.target ?? '', lookup(among));
+      return { server, params: { ...request.params, name: originalName }, annotations };
     },
   },
   'prompts/get': {

@@ -8,17 +8,22 @@ import { TroupeError } from '../core/errors.ts';
 import type { ConnectionState, Emit, ListKind } from '../core/events.ts';
 import type { Json } from '../core/json-rpc.ts';
 import type { Logger, Random } from '../core/ports.ts';
-import type { Response } from '../core/interceptor.ts';
-import type { Request } from '../core/request.ts';
-import type { RawList } from '../mcp/session/list.ts';
+import { compose, type Handler } from '../core/interceptor.ts';
+import { LIST_METHODS, type RawList } from '../mcp/session/list.ts';
 import type { Session } from '../mcp/session/session.ts';
 import type { Verdict, Verdicts } from '../mcp/session/verdicts.ts';
 import type { Validators } from '../mcp/wire/validators.ts';
+import { createCircuitBreaker, breakerReport, type CircuitBreaker } from '../resilience/circuit-breaker.ts';
+import { createCache, type Cache } from '../resilience/cache.ts';
+import { createRetryBudget, type RetryBudget } from '../resilience/retry-budget.ts';
+import { createTokenBucket, type TokenBucket } from '../resilience/rate-limit.ts';
+import { agreement, toolsFingerprint } from '../routing/fingerprints.ts';
 import { createPool, type Candidate, type ReplicaPool } from '../routing/pool.ts';
 import { strategyByName } from '../routing/strategy-registry.ts';
 import { NO_HISTORY, noteConnected, restartPolicy, type RestartHistory } from '../supervision/restart-policy.ts';
 import type { Inbound } from './inbound.ts';
 import { CHANGED_LISTS, SessionLists } from './session-lists.ts';
+import { probeSession, watchHealth, type ProbeResult } from './probe.ts';
 import { WatchedResources } from './watched-resources.ts';
 
 export interface ServerDeps {
@@ -50,6 +55,14 @@ export interface Replica {
   process: ServerProcess | undefined;
   /** Session facts that outlive the session, for the snapshot of a connection that is down. */
   lastSession: Session | undefined;
+  /** Of the present session: its breaker, and what a request goes through on its way to it. */
+  breaker: CircuitBreaker | undefined;
+  path: Handler | undefined;
+  lastProbe: ProbeResult | undefined;
+  endWatch: (() => void) | undefined;
+  /** Of the tools it lists; replicas form one pool only while theirs agree. */
+  fingerprint: string | undefined;
+  odd: boolean;
 }
 
 /** A named entry of the configuration at run time: its replicas, and what outlives their sessions. */
@@ -59,6 +72,12 @@ export class Server {
   readonly watched: WatchedResources;
   /** Which replica gets a request. */
   readonly pool: ReplicaPool;
+  /** What is remembered of its answers. */
+  readonly cache: Cache;
+  /** Shared by retries and hedges; undefined where there are no retries. */
+  readonly retryBudget: RetryBudget | undefined;
+  /** Requests towards it; undefined where there is no limit. */
+  readonly rate: TokenBucket | undefined;
   readonly #deps: ServerDeps;
   #logLevel: string | undefined;
 
@@ -68,6 +87,18 @@ export class Server {
     this.#logLevel = deps.logLevel;
     this.watched = new WatchedResources(config.name, deps.logger);
     this.replicas = config.replicas.map((replica) => this.#replica(replica));
+    const { clock } = deps;
+    this.cache = createCache({ clock, policy: { ...config.cache, staleIfErrorMs: STALE_IF_ERROR_MS } });
+    this.retryBudget =
+      config.retry === undefined
+        ? undefined
+        : createRetryBudget({
+            clock,
+            ratio: config.retry.budgetRatio,
+            minPerSecond: config.retry.budgetMinPerSecond,
+            windowMs: config.retry.budgetWindowMs,
+          });
+    this.rate = config.rateLimit === undefined ? undefined : createTokenBucket({ clock, ...config.rateLimit });
     this.pool = createPool({
       server: config.name,
       candidates: this.replicas.map((replica) => candidate(replica, config)),
@@ -103,6 +134,35 @@ export class Server {
   /** Why nothing of it stands: the error of its first failed connection. */
   get error(): TroupeError | undefined {
     return this.replicas.map(({ connection }) => connection.error).find((error) => error !== undefined);
+  }
+
+  /** Busy share of the slots of the replicas that are connected, 0 … 1. */
+  get utilisation(): number {
+    const standing = this.replicas.filter(({ connection }) => connection.session !== undefined).length;
+    const slots = standing * this.config.maxInFlight;
+    return slots === 0 ? 1 : this.pool.inFlight / slots;
+  }
+
+  /** A replica has listed its tools: who has others than the rest is suspect until it agrees again. */
+  toolsListed(replica: Replica, tools: readonly Json[]): void {
+    if (this.replicas.length < 2) return;
+    replica.fingerprint = toolsFingerprint(tools as never);
+    const before = this.replicas.find((other) => other !== replica && !other.odd)?.fingerprint;
+    const { odd } = agreement(
+      this.replicas.map(({ config, fingerprint }) => ({ id: config.id, fingerprint })),
+      before,
+    );
+    for (const other of this.replicas) {
+      const isOdd = odd.includes(other.config.id);
+      if (isOdd && !other.odd) {
+        this.#deps.logger.warn('a replica offers other tools than the rest and is asked only when nothing else is left', {
+          server: this.name,
+          connection: other.config.id,
+        });
+      }
+      other.odd = isOdd;
+    }
+    this.pool.wake();
   }
 
   /** A promise to wait for before a request can be handed over; undefined when waiting is in vain. Wakes what rests. */
@@ -142,6 +202,12 @@ export class Server {
       lists: undefined,
       process: undefined,
       lastSession: undefined,
+      breaker: undefined,
+      path: undefined,
+      lastProbe: undefined,
+      endWatch: undefined,
+      fingerprint: undefined,
+      odd: false,
     };
     replica.connection = new Connection({
       id: config.id,
@@ -236,6 +302,8 @@ export class Server {
     });
     replica.lists = lists;
     replica.lastSession = session;
+    this.#openPath(replica, session);
+    this.#watchHealth(replica, session);
     lists.start();
     this.watched.attach(session, (error) => logger.warn('watching resources failed', { server: server.name, error: error.message }));
     if (this.#logLevel !== undefined && session.era === 'legacy') {
@@ -243,7 +311,11 @@ export class Server {
     }
     return {
       onNotification: (method, params) => {
-        for (const kind of CHANGED_LISTS[method] ?? []) lists.changed(kind);
+        for (const kind of CHANGED_LISTS[method] ?? []) {
+          lists.changed(kind);
+          this.cache.invalidate({ method: LIST_METHODS[kind] });
+        }
+        if (method === 'notifications/resources/updated') this.cache.invalidate({ uri: String(params?.['uri']) });
         if (method === 'notifications/resources/updated' && params !== undefined) this.watched.updated(params);
         else if (method === 'notifications/message') inbound.logged(server.name, params);
         emit({ type: 'server.notified', at: clock.wallTime(), server: server.name, connection: id, method, params });
@@ -256,12 +328,69 @@ export class Server {
     };
   }
 
+  /** What a request passes once a session is picked, made with the session and disposed of with it. */
+  #openPath(replica: Replica, session: Session): void {
+    const { config } = this;
+    const { clock, random, emit } = this.#deps;
+    const terminal: Handler = (request) => session.request(request);
+    if (config.breaker === undefined) {
+      replica.path = terminal;
+      return;
+    }
+    const breaker = createCircuitBreaker({
+      clock,
+      random,
+      options: config.breaker,
+      probe: (cancellation) => probeSession(session, cancellation),
+      onChange: (from, to) => {
+        emit({ type: 'breaker.changed', at: clock.wallTime(), server: config.name, connection: replica.config.id, from, to });
+        this.pool.wake();
+        this.#deps.onChange(this, replica, replica.connection.state);
+      },
+    });
+    replica.breaker = breaker;
+    replica.path = compose([breakerReport({ breaker })], terminal);
+  }
+
+  #watchHealth(replica: Replica, session: Session): void {
+    const { name, probe } = this.config;
+    if (probe === undefined) return;
+    const { clock, emit } = this.#deps;
+    replica.endWatch = watchHealth({
+      clock,
+      server: name,
+      connection: replica.config.id,
+      session,
+      ...probe,
+      onResult: (result) => {
+        replica.lastProbe = result;
+        emit({
+          type: 'connection.probed',
+          at: result.at,
+          server: name,
+          connection: replica.config.id,
+          ok: result.ok,
+          elapsedMs: result.elapsedMs,
+        });
+      },
+      onDead: (error) => replica.connection.lost(error),
+    });
+  }
+
   #sessionEnded(replica: Replica): void {
+    replica.breaker?.dispose();
+    replica.breaker = undefined;
+    replica.path = undefined;
+    replica.endWatch?.();
+    replica.endWatch = undefined;
     replica.lists?.dispose();
     replica.lists = undefined;
     if (replica.lastSession !== undefined) this.watched.detach(replica.lastSession);
   }
 }
+
+/** How long a remembered answer may stand in for a server that cannot be asked, milliseconds. */
+const STALE_IF_ERROR_MS = 60_000;
 
 /** A replica as the pool sees it; what may change is read when it is needed. */
 function candidate(replica: Replica, server: ResolvedServer): Candidate {
@@ -272,30 +401,37 @@ function candidate(replica: Replica, server: ResolvedServer): Candidate {
     tier: config.tier,
     slots: server.maxInFlight,
     get availability() {
-      return connection.session === undefined ? 'impossible' : 'usable';
+      if (connection.session === undefined || replica.breaker?.admits === false) return 'impossible';
+      return replica.odd ? 'suspect' : 'usable';
+    },
+    get blocked() {
+      const { breaker } = replica;
+      if (breaker === undefined || breaker.admits || connection.session === undefined) return undefined;
+      return new TroupeError('circuit_open', `the circuit breaker is ${breaker.state}`, {
+        server: server.name,
+        connection: config.id,
+        retryAfterMs: breaker.retryAfterMs,
+      });
     },
     get state() {
       return connection.state;
     },
-    handle: (request) => handOver(connection, request),
+    /**
+     * The end of the path: the request goes to the present session. "Ready?" is asked once more; if the session was
+     * lost since the pick, the error is `unsent` and another replica is picked.
+     */
+    handle(request) {
+      if (replica.path !== undefined) return replica.path(request);
+      return Promise.reject(
+        new TroupeError('unavailable', `the connection is ${connection.state}`, {
+          server: server.name,
+          connection: config.id,
+          attempt: request.attempt,
+          cause: connection.error,
+        }),
+      );
+    },
   };
-}
-
-/**
- * The end of the path: the request goes to the present session. "Ready?" is asked once more; if the session was lost
- * since the pick, the error is `unsent` and another replica is picked.
- */
-function handOver(connection: Connection, request: Request): Promise<Response> {
-  const { session } = connection;
-  if (session !== undefined) return session.request(request);
-  return Promise.reject(
-    new TroupeError('unavailable', `the connection is ${connection.state}`, {
-      server: connection.server,
-      connection: connection.id,
-      attempt: request.attempt,
-      cause: connection.error,
-    }),
-  );
 }
 
 function priorOf(prior: Json | undefined): Verdict | undefined {

@@ -17,7 +17,7 @@ function row(server: Server, replica: Replica): ConnectionSnapshot {
     state: connection.state,
     since: connection.since,
     attempt: connection.attempt,
-    availability: connection.state === 'Connected' ? 'usable' : 'impossible',
+    availability: server.pool.candidates.find(({ id }) => id === connection.id)?.availability ?? 'impossible',
     error: connection.error,
     parked: connection.parked ? true : undefined,
     transport: lastSession?.transport,
@@ -27,9 +27,10 @@ function row(server: Server, replica: Replica): ConnectionSnapshot {
     pid: replica.process?.pid,
     inFlight: load?.inFlight ?? 0,
     queued: load?.queued ?? 0,
-    breaker: 'closed',
+    breaker: replica.breaker?.state ?? 'closed',
     latencyMs: load?.latencyMs,
     calls: load?.calls ?? 0,
     restarts: connection.restarts,
+    lastProbe: replica.lastProbe,
   });
 }

@@ -23,6 +23,8 @@ import { WaitingLine } from './waiting-line.ts';
 
 /** One replica that can be asked; everything but the id is read when it is needed, so members may be getters. */
 export interface Candidate extends PickerReplica, AffineReplica {
+  /** Why it takes nothing although it is connected (its breaker is open); the error where every candidate is blocked or down. */
+  readonly blocked?: TroupeError | undefined;
   /** Told in `unavailable`: what it is doing instead. */
   readonly state?: ConnectionState | undefined;
   /** The rest of the path: session layers, connection, transport. Asks "ready?" once more; if not, the error is `unsent`. */
@@ -274,7 +276,16 @@ export class ReplicaPool {
   }
 
   #unavailable(request: Request): TroupeError {
-    return this.#error('unavailable', describe(this.#candidates), request);
+    let blocked: TroupeError | undefined;
+    for (const candidate of this.#candidates) {
+      const why = candidate.blocked;
+      if (why !== undefined && (blocked?.retryAfterMs ?? Infinity) >= (why.retryAfterMs ?? Infinity))
+        blocked = why;
+    }
+    return (
+      blocked?.with({ attempt: request.attempt }) ??
+      this.#error('unavailable', describe(this.#candidates), request)
+    );
   }
 
   #error(

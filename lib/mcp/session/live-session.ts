@@ -90,6 +90,10 @@ export class LiveSession implements Session {
     return this.#dispatcher.size;
   }
 
+  get heard(): number {
+    return this.#options.wire.received;
+  }
+
   request(request: SessionRequest): Promise<Json> {
     const { method, params } = request;
     if (!this.supports(method)) return Promise.reject(this.#unsupported(method));

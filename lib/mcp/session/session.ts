@@ -39,6 +39,8 @@ export interface Session {
   readonly transport: string;
   /** Ordinary requests handed over and not yet settled. */
   readonly inFlight: number;
+  /** Messages received so far; a number that stays the same is silence. */
+  readonly heard: number;
   /** An ordinary request: the result as the server sent it. */
   request(request: SessionRequest): Promise<Json>;
   /** A notification to the server; in the modern era with its envelope. */

@@ -27,12 +27,18 @@ export class Wire implements ChannelReceiver {
   #observer: WireObserver | undefined;
   #closeCause: TroupeError | undefined;
   #oddities = 0;
+  #received = 0;
 
   constructor(channel: Channel, facts: { readonly server: string; readonly connection: string }) {
     this.channel = channel;
     this.server = facts.server;
     this.connection = facts.connection;
     this.sdkLane = new SdkLane(channel);
+  }
+
+  /** Messages received so far. */
+  get received(): number {
+    return this.#received;
   }
 
   /** Why the channel is gone; undefined while it lives. */
@@ -65,6 +71,7 @@ export class Wire implements ChannelReceiver {
   }
 
   onMessage(message: RpcMessage): void {
+    this.#received += 1;
     if ('method' in message) {
       if ('id' in message) this.sdkLane.deliver(message);
       else this.#notified(message.method, message.params, message);

@@ -1,0 +1,36 @@
+import { isTroupeError, type ErrorCode } from '../core/errors.ts';
+import type { Handler, Interceptor, Response } from '../core/interceptor.ts';
+import { amend, type Request } from '../core/request.ts';
+import type { Server } from './server.ts';
+
+/** Refusals that another server need not share. */
+const ELSEWHERE: ReadonlySet<ErrorCode> = new Set(['unavailable', 'connection_lost', 'circuit_open', 'queue_full', 'auth_required']);
+
+/**
+ * When a server cannot take a request, those declared equivalent are asked, in order; only with what is certain not to
+ * have run, or changes nothing. The declaration says that they mean the same by the same name.
+ */
+export function failover(servers: ReadonlyMap<string, Server>): Interceptor {
+  return (next) => (request) => {
+    const server = servers.get(request.server ?? '');
+    if (server === undefined || server.config.equivalentTo.length === 0) return next(request);
+    return inTurn(next, request, server.config.equivalentTo, servers);
+  };
+}
+
+async function inTurn(next: Handler, request: Request, others: readonly string[], servers: ReadonlyMap<string, Server>): Promise<Response> {
+  try {
+    return await next(request);
+  } catch (error) {
+    const harmless = isTroupeError(error) && (error.delivery === 'unsent' || request.operation !== 'unsafe');
+    const [other, ...rest] = others.filter((name) => servers.has(name));
+    if (!harmless || !ELSEWHERE.has(error.code) || other === undefined || request.cancellation.cancelled) throw error;
+    request.facts.server = other;
+    return inTurn(next, amend(request, { server: other, attempt: request.facts.attempts + 1, tried: [] }), rest, servers);
+  }
+}
+
+/** Whether another server could answer in its place now. */
+export function hasStandIn(server: Server, servers: ReadonlyMap<string, Server>): boolean {
+  return server.connected === undefined && server.config.equivalentTo.some((name) => servers.get(name)?.connected !== undefined);
+}
