@@ -41,7 +41,7 @@ interface Passenger {
 }
 
 class Flight {
-  readonly #passengers = new Set<Passenger>();
+  #passengers: Passenger[] = [];
   readonly #cancellation = new Cancellation();
   readonly #request: Request;
   readonly #about: string;
@@ -85,19 +85,19 @@ class Flight {
     if (request.cancellation.reason !== undefined) return Promise.reject(request.cancellation.reason);
     return new Promise((resolve, reject) => {
       const passenger: Passenger = { request, resolve, reject, slot: -1 };
-      this.#passengers.add(passenger);
+      this.#passengers.push(passenger);
       passenger.slot = request.cancellation.listen((reason) => this.#leave(passenger, reason));
     });
   }
 
   async start(next: Handler): Promise<void> {
     try {
-      if (this.#passengers.size === 0) return;
+      if (this.#passengers.length === 0) return;
       const response = await next(this.#request);
-      const [first, ...others] = this.#disembark();
-      first?.resolve(response);
+      const passengers = this.#disembark();
       // Each has a result of its own: what one does to it is nobody else's business.
-      for (const passenger of others) passenger.resolve(copyOf(response));
+      for (let i = 0; i < passengers.length; i++)
+        passengers[i]?.resolve(i === 0 ? response : copyOf(response));
     } catch (error) {
       for (const passenger of this.#disembark()) passenger.reject(error);
     } finally {
@@ -114,8 +114,8 @@ class Flight {
   }
 
   #disembark(): Passenger[] {
-    const all = [...this.#passengers];
-    this.#passengers.clear();
+    const all = this.#passengers;
+    this.#passengers = [];
     for (const passenger of all) {
       passenger.request.cancellation.ignore(passenger.slot);
       this.#tellFacts(passenger);
@@ -124,10 +124,10 @@ class Flight {
   }
 
   #leave(passenger: Passenger, reason: TroupeError): void {
-    this.#passengers.delete(passenger);
+    this.#passengers = this.#passengers.filter((other) => other !== passenger);
     this.#tellFacts(passenger);
     passenger.reject(this.#request.facts.attempts > 0 ? reason.with({ delivery: 'sent' }) : reason);
-    if (this.#passengers.size > 0) return;
+    if (this.#passengers.length > 0) return;
     this.#landed();
     this.#cancellation.cancel(reason);
   }
