@@ -1,4 +1,5 @@
 import { TroupeError, errorText } from '../core/errors.ts';
+import { revealHidden } from './invisible.ts';
 import { subkey } from './keys.ts';
 import type { KeySource } from './keys.ts';
 import { lineDiff } from './line-diff.ts';
@@ -257,7 +258,7 @@ function pinOf(sighting: Sighting): Pin {
 }
 
 function changeOf(pin: Pin, now: Sighting): string {
-  const diff = lineDiff(pin.text, now.text());
+  const diff = lineDiff(revealHidden(pin.text), revealHidden(now.text()));
   return diff === '' ? 'the change lies outside the text that is shown' : diff;
 }
 

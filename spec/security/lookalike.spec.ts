@@ -1,0 +1,112 @@
+import { describe, expect, it } from '@jest/globals';
+import { findLookalikes, skeletonOf } from '../../lib/security/lookalike.ts';
+
+const found = (servers: string[], tools: Array<[server: string, name: string]>): string[] =>
+  findLookalikes(
+    servers,
+    tools.map(([server, name]) => ({ server, name })),
+  ).map(({ kind, reason }) => `${kind}: ${reason}`);
+
+describe('what names that look alike have in common', () => {
+  it.each([
+    ['read_file', 'read-file'],
+    ['read_file', 'ReadFile'],
+    ['read_file', 'reаd_file'],
+    ['read_file', 'read\u200b_file'],
+    ['read_file', 'ｒｅａｄ_ｆｉｌｅ'],
+    ['list', '1ist'],
+    ['tool', 't00l'],
+    ['modern', 'rnodern'],
+    ['view', 'vievv'],
+    ['cafe', 'café'],
+    ['straße', 'STRASSE'],
+  ])('%s and %s', (a, b) => {
+    expect(skeletonOf(b)).toBe(skeletonOf(a));
+  });
+
+  it.each([
+    ['read_file', 'read_files'],
+    ['get', 'set'],
+    ['mail', 'mall'],
+  ])('not %s and %s', (a, b) => {
+    expect(skeletonOf(b)).not.toBe(skeletonOf(a));
+  });
+});
+
+describe('look-alikes', () => {
+  it('are servers with nearly the same name', () => {
+    expect(found(['github', 'gіthub'], [])).toEqual([
+      'confusable: server "gіthub" looks like server "github"',
+    ]);
+  });
+
+  it('are tools of different servers with nearly the same name', () => {
+    expect(
+      found(
+        ['a', 'b'],
+        [
+          ['a', 'send_mail'],
+          ['b', 'send-mail'],
+          ['b', 'sеnd_mail'],
+        ],
+      ),
+    ).toEqual([
+      'confusable: "send-mail" of b looks like "send_mail" of a',
+      'confusable: "sеnd_mail" of b looks like "send_mail" of a',
+    ]);
+  });
+
+  it('are not equal names, nor names of one server', () => {
+    expect(
+      found(
+        ['a', 'b'],
+        [
+          ['a', 'search'],
+          ['b', 'search'],
+          ['a', 'list_all'],
+          ['a', 'listAll'],
+        ],
+      ),
+    ).toEqual([]);
+  });
+
+  it('are names that begin with the name of another server', () => {
+    expect(
+      found(
+        ['github', 'evil'],
+        [
+          ['github', 'create_issue'],
+          ['evil', 'github__delete_repo'],
+          ['evil', 'GitHub/x'],
+          ['evil', 'githubCreateIssue'],
+        ],
+      ),
+    ).toEqual([
+      'prefix: "github__delete_repo" of evil reads as if it belonged to server "github"',
+      'prefix: "GitHub/x" of evil reads as if it belonged to server "github"',
+      'prefix: "githubCreateIssue" of evil reads as "create_issue" of github',
+    ]);
+    expect(found(['github'], [['github', 'github__own']])).toEqual([]);
+  });
+
+  it('are names with characters nobody sees, shown', () => {
+    expect(found(['a'], [['a', 'ad\u200bd']])).toEqual([
+      'hidden: "ad\\u{200b}d" of a holds characters that nobody sees',
+    ]);
+  });
+
+  it('may come in any number and length', () => {
+    const tools = Array.from({ length: 5000 }, (_, i): [string, string] => [`s${i % 50}`, `tool_${i}`]);
+    expect(found([], tools)).toEqual([]);
+    expect(found([], [['a', 'x'.repeat(1_000_000)]])).toEqual([]);
+    expect(
+      found(
+        [],
+        [
+          ['a', '__proto__'],
+          ['b', 'constructor'],
+        ],
+      ),
+    ).toEqual([]);
+  });
+});
