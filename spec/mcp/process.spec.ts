@@ -5,10 +5,13 @@ import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
-import { afterAll, afterEach, describe, expect, it } from '@jest/globals';
+import { afterAll, afterEach, describe, expect, it, jest } from '@jest/globals';
 import { cpuTimeMs, createLauncher, type LaunchedProcess } from '../../lib/mcp/process.ts';
 import { groupLives } from '../../lib/mcp/process-group.ts';
 import { createNursery, firstLine } from '../support/stdio-peer.ts';
+
+// Starting a process takes a second on a busy machine.
+jest.setTimeout(60_000);
 
 const nursery = createNursery();
 const { clock } = nursery;
