@@ -2,7 +2,7 @@ import type { Availability } from '../core/availability.ts';
 import { TroupeError } from '../core/errors.ts';
 import type { Response } from '../core/interceptor.ts';
 import type { Request } from '../core/request.ts';
-import { hash32, score32 } from './hash.ts';
+import { hash32 } from './hash.ts';
 import { jsonPointer, type JsonPointer } from './json-pointer.ts';
 import { RecentMap } from './recent-map.ts';
 
@@ -48,12 +48,15 @@ export interface AffineReplica {
 
 /** Where a request belongs. */
 export interface Placement {
-  /** Hash of its key. */
+  readonly text: string;
+  /** Hash of the key. */
   readonly key: number;
-  /** The one replica that will do; undefined: any, `key` says which is preferred. */
+  /** The one replica that will do, as an index; undefined: any, and `key` says which is preferred. */
   readonly only: number | undefined;
-  /** The key's replica was lost, and the request goes on elsewhere: `onLoss: 'reinit'` has something to set up. */
-  readonly moved?: AffinityMove | undefined;
+  /** The key stays with whatever is picked now: `pin` it. */
+  readonly pin: boolean;
+  /** The replica the key has lost, where `onLoss: 'reinit'` has something to set up at the next. */
+  readonly from: string | undefined;
 }
 
 export interface AffinityMove {
@@ -146,10 +149,20 @@ export class Affinity {
     const hash = hash32(key);
     const pin = this.#pins.get(key);
     if (pin !== undefined) return this.#atPin(key, hash, pin, request, replicas, now);
-    if (this.#by === 'handle' && request.affinity === undefined) return { key: hash, only: undefined };
-    // The caller's own key keeps its replica even where nothing is configured.
-    const kept = this.#strict || request.affinity !== undefined;
-    return kept ? this.#pinned(key, hash, replicas) : { key: hash, only: undefined };
+    // A handle nobody has seen minted is not pinned; the caller's own key is, even where nothing is configured.
+    const isHandle = this.#by === 'handle' && key !== request.affinity;
+    return placed(key, hash, !isHandle && (this.#strict || request.affinity !== undefined));
+  }
+
+  /** The key of a placement with `pin` stays with this replica from now on. */
+  pin({ text }: Placement, { id, epoch }: AffineReplica): void {
+    this.#pins.set(text, { id, epoch });
+  }
+
+  /** The move could not be made: the key is lost as before, and the next request with it moves again. */
+  unpin({ text, from }: Placement): void {
+    // No epoch is NaN.
+    if (from !== undefined) this.#pins.set(text, { id: from, epoch: NaN });
   }
 
   /** Notes the handle in a result, if there is one: requests that bring it come back to this replica. */
@@ -157,13 +170,6 @@ export class Affinity {
     if (this.#result === undefined) return;
     const handle = textOf(this.#result(response));
     if (handle !== undefined) this.#pins.set(handle, { id: replica.id, epoch: replica.epoch });
-  }
-
-  /** The move could not be made: the key is lost as before, and the next request with it is told or moves again. */
-  undo(request: Request, { from }: AffinityMove): void {
-    const key = this.keyOf(request);
-    // No epoch is NaN.
-    if (key !== undefined) this.#pins.set(key, { id: from, epoch: NaN });
   }
 
   #atPin(
@@ -176,42 +182,18 @@ export class Affinity {
   ): Placement {
     if (pin.lostAt !== undefined) {
       if (this.#by === 'handle' || request.startedAt <= pin.lostAt) throw this.#lost(pin);
-      return this.#pinned(key, hash, replicas);
+      return placed(key, hash, true);
     }
-    const index = replicas.findIndex(({ id }) => id === pin.id);
-    const replica = replicas[index];
-    if (replica !== undefined && !isLost(pin, replica)) return { key: hash, only: index };
+    const only = replicas.findIndex(({ id }) => id === pin.id);
+    const replica = replicas[only];
+    if (replica !== undefined && !isLost(pin, replica))
+      return { text: key, key: hash, only, pin: false, from: undefined };
     const onLoss = this.#strict ? this.#onLoss : 'rehash';
     if (onLoss === 'fail') {
       pin.lostAt = now;
       throw this.#lost(pin);
     }
-    const next = this.#pinned(key, hash, replicas);
-    const to = next.only === undefined ? undefined : replicas[next.only]?.id;
-    if (onLoss === 'rehash' || to === undefined) return next;
-    return { ...next, moved: { from: pin.id, to } };
-  }
-
-  /** Pins a key to the best usable (else suspect) replica by rendezvous; no pin where there is none. */
-  #pinned(key: string, hash: number, replicas: readonly AffineReplica[]): Placement {
-    let best = -1;
-    let highest = -1;
-    for (const wanted of ['usable', 'suspect'] as const) {
-      for (let i = 0; i < replicas.length; i++) {
-        const replica = replicas[i]!;
-        if (replica.availability !== wanted) continue;
-        const score = score32(hash, hash32(replica.id));
-        if (score > highest) {
-          highest = score;
-          best = i;
-        }
-      }
-      if (best >= 0) break;
-    }
-    const replica = replicas[best];
-    if (replica === undefined) return { key: hash, only: undefined };
-    this.#pins.set(key, { id: replica.id, epoch: replica.epoch });
-    return { key: hash, only: best };
+    return placed(key, hash, true, onLoss === 'reinit' ? pin.id : undefined);
   }
 
   #argumentOf(request: Request): string | undefined {
@@ -229,6 +211,10 @@ export class Affinity {
       },
     );
   }
+}
+
+function placed(text: string, key: number, pin: boolean, from?: string): Placement {
+  return { text, key, only: undefined, pin, from };
 }
 
 /** One that is down may come back with its state only if it has no epoch, which a session would change. */

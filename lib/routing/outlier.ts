@@ -93,7 +93,7 @@ export function createOutlierDetector(
     onEject({ id: names[index]!, cause, forMs });
   };
 
-  const lookAtRates = (now: number): void => {
+  const lookAtRates = (before: number, now: number): void => {
     const heard = records
       .map((record, index) => ({ index, rate: record.good / (record.good + record.bad), record }))
       .filter(({ record }) => record.good + record.bad >= o.rateRequests && !isOut(record, now));
@@ -111,7 +111,9 @@ export function createOutlierDetector(
     for (const record of records) {
       record.good = 0;
       record.bad = 0;
-      if (!isOut(record, now) && record.times > 0) record.times--;
+      // Whole intervals back in the pool; the time of the ejection itself forgives nothing.
+      const back = Math.floor((now - Math.max(before, record.until)) / o.intervalMs);
+      if (back > 0) record.times = Math.max(0, record.times - back);
     }
   };
 
@@ -121,8 +123,8 @@ export function createOutlierDetector(
       if (record === undefined || !isCountable(outcome)) return;
       lookedAt ??= now;
       if (now - lookedAt >= o.intervalMs) {
+        lookAtRates(lookedAt, now);
         lookedAt = now;
-        lookAtRates(now);
       }
       if (!isFailure(outcome)) {
         record.good++;

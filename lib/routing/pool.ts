@@ -71,8 +71,8 @@ export class ReplicaPool {
   readonly #onReinit: PoolOptions['onReinit'];
   #candidates: readonly Candidate[];
   #stopped: TroupeError | undefined;
-  /** By hash of the key. */
-  readonly #settingUp = new Map<number, Promise<void>>();
+  /** Replicas being set up for a key that moved, by key. */
+  readonly #settingUp = new Map<string, Promise<void>>();
 
   constructor(options: PoolOptions) {
     const { server, candidates, strategy, clock, random, affinity, tiers, outlier, onEject } = options;
@@ -169,16 +169,21 @@ export class ReplicaPool {
     if (!this.#hasAffinity && request.affinity === undefined) return this.#pick(request);
     const placement = this.#affinity.place(request, this.#candidates, this.#clock.now());
     if (placement === undefined) return this.#pick(request);
-    if (placement.moved !== undefined && this.#onReinit !== undefined) this.#setUp(placement, request);
-    const setUp = this.#settingUp.get(placement.key);
+    const setUp = this.#settingUp.get(placement.text);
     return setUp === undefined ? this.#pick(request, placement) : this.#afterSetUp(setUp, request);
   }
 
   #pick(request: Request, placement?: Placement): Promise<Response> | undefined {
     const result = this.picker.pick(request, placement?.key, placement?.only);
-    if (result.kind === 'picked') return this.#handOver(request, result.index);
     if (result.kind === 'wait') return undefined;
-    throw this.#unavailable(request);
+    if (result.kind === 'unavailable') throw this.#unavailable(request);
+    if (placement?.pin === true) {
+      this.#affinity.pin(placement, this.#candidates[result.index]!);
+      if (placement.from !== undefined && this.#onReinit !== undefined) {
+        return this.#afterSetUp(this.#setUp(placement, result.id, request), request);
+      }
+    }
+    return this.#handOver(request, result.index);
   }
 
   async #handOver(request: Request, index: number): Promise<Response> {
@@ -201,21 +206,22 @@ export class ReplicaPool {
   }
 
   /** Every request with the key waits for it; when it fails all of them do, and the next one tries again. */
-  #setUp({ key, moved }: Placement, request: Request): void {
-    const done = this.#reinit(moved!, request).finally(() => this.#settingUp.delete(key));
+  #setUp(placement: Placement, to: string, request: Request): Promise<void> {
+    const done = this.#reinit(placement, to, request).finally(() => this.#settingUp.delete(placement.text));
     // Those who wait for it hear of a failure; it must not be an unhandled rejection when they have all been cancelled.
     done.catch(() => {});
-    this.#settingUp.set(key, done);
+    this.#settingUp.set(placement.text, done);
+    return done;
   }
 
-  async #reinit(move: AffinityMove, request: Request): Promise<void> {
+  async #reinit(placement: Placement, to: string, request: Request): Promise<void> {
     try {
-      await this.#onReinit!(move, request);
+      await this.#onReinit!({ from: placement.from!, to }, request);
     } catch (error) {
-      this.#affinity.undo(request, move);
+      this.#affinity.unpin(placement);
       throw new TroupeError('affinity_lost', 'the replica that took over could not be set up', {
         server: this.server,
-        connection: move.to,
+        connection: to,
         attempt: request.attempt,
         cause: error,
       });
