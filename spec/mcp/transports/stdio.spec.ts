@@ -352,9 +352,9 @@ describe('the end', () => {
 
 describe('what is left', () => {
   it('after close and stop is nothing: no pipe, process, timer or listener', async () => {
-    const { getActiveResourcesInfo } = globalThis.process;
     const held = (): string[] =>
-      getActiveResourcesInfo()
+      globalThis.process
+        .getActiveResourcesInfo()
         .filter((name) => /Pipe|Process/.test(name))
         .sort();
     const before = held();
@@ -365,8 +365,8 @@ describe('what is left', () => {
       await process.terminate({ eofMs: 20, sigtermMs: 20 });
       await channel.close(0);
     }
-    // Handles close in a turn of their own.
-    await new Promise((resolve) => void setImmediate(resolve));
+    // Handles close at the end of a turn of the loop.
+    for (let turn = 0; turn < 5; turn += 1) await new Promise((resolve) => void setImmediate(resolve));
     expect(held()).toEqual(before);
     expect(globalThis.process.listenerCount('exit')).toBe(listeners);
     expect(nursery.left()).toEqual([]);
