@@ -1,6 +1,8 @@
 import type { ErrorCode, TroupeError } from '../core/errors.ts';
 import type { CacheScope } from './inventory.ts';
 
+import { joined } from './joined.ts';
+
 export type { Listed } from './list-section.ts';
 
 /** A server whose list is missing, old or incomplete, and why. */
@@ -39,13 +41,13 @@ export interface MergedList<T> {
  * `now` (monotonic milliseconds) takes the age of each part off its time; without it the parts count as fresh.
  */
 export function mergeLists<T extends object>(parts: readonly ListPart<T>[], now?: number): MergedList<T> {
-  const items: T[] = [];
+  const lists: (readonly T[])[] = [];
   const failures: ServerFailure[] = [];
   let ttlMs = parts.length === 0 ? 0 : Infinity;
   let cacheScope: CacheScope = parts.length === 0 ? 'private' : 'public';
   for (const part of parts) {
     const stale = part.stale === true;
-    for (const item of part.items) items.push(stale ? markStale(item) : item);
+    lists.push(stale ? part.items.map(markStale) : part.items);
     if (part.failure !== undefined) {
       const error = part.failure;
       failures.push({ server: part.server, code: error.code, message: error.message, error });
@@ -53,7 +55,7 @@ export function mergeLists<T extends object>(parts: readonly ListPart<T>[], now?
     ttlMs = Math.min(ttlMs, stale || part.failure !== undefined ? 0 : remaining(part, now));
     if (part.cacheScope !== 'public') cacheScope = 'private';
   }
-  return { items, failures, ttlMs, cacheScope };
+  return { items: joined(lists), failures, ttlMs, cacheScope };
 }
 
 function remaining(part: ListPart<unknown>, now: number | undefined): number {

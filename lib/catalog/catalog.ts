@@ -1,6 +1,7 @@
 import { TroupeError } from '../core/errors.ts';
 import type { ListKind } from '../core/events.ts';
 import type { ListPart } from './aggregate.ts';
+import { joined } from './joined.ts';
 import type { Inventory, InventoryList, ItemOf } from './inventory.ts';
 import { ListSection, type ListedOf } from './list-section.ts';
 import {
@@ -255,14 +256,15 @@ class Snapshot implements Catalog {
   list<K extends ListKind>(kind: K): readonly ListedOf<K>[] {
     const known = this.#lists.get(kind);
     if (known !== undefined) return known as readonly ListedOf<K>[];
-    const items: ListedOf<K>[] = [];
-    for (const server of this.state.order) for (const item of this.listOf(server, kind)) items.push(item);
+    const items = joined(this.state.order.map((server) => this.listOf(server, kind)));
     this.#lists.set(kind, Object.freeze(items));
     return items;
   }
 
   listOf<K extends ListKind>(server: string, kind: K): readonly ListedOf<K>[] {
-    return this.#section(server, kind)?.listed(this.#exposed(server, kind)) ?? [];
+    const section = this.#section(server, kind);
+    if (section === undefined) return [];
+    return section.built ?? section.listed(this.#exposed(server, kind));
   }
 
   parts<K extends ListKind>(kind: K, servers?: readonly string[]): readonly ListPart<ListedOf<K>>[] {
@@ -282,12 +284,7 @@ class Snapshot implements Catalog {
   }
 
   #exposed(server: string, kind: ListKind): (originalName: string) => string | undefined {
-    if (kind !== 'tools' && kind !== 'prompts') return keepsItsName;
-    const { names } = this.state;
-    return (originalName) => {
-      const holder = names.holder(kind, server, originalName);
-      return holder === undefined ? undefined : names.exposed(kind, holder);
-    };
+    return kind === 'tools' || kind === 'prompts' ? this.state.names.exposedBy(kind, server) : keepsItsName;
   }
 
   #named<K extends NamedKind>(kind: K, name: string, options: LookupOptions | undefined): ListedOf<K> {

@@ -53,6 +53,8 @@ export interface NameRegistry {
   holder(kind: NamedKind, server: string, originalName: string): NameHolder | undefined;
   /** What lists show: the kept name, or with `transparent` the original name where it is nobody else's. */
   exposed(kind: NamedKind, holder: NameHolder): string;
+  /** `exposed` for everything of one server, by original name. */
+  exposedBy(kind: NamedKind, server: string): (originalName: string) => string | undefined;
   /** Exact kept name first; then an original name, where one server only has it. */
   find(kind: NamedKind, name: string, admits?: (holder: NameHolder) => boolean): NameMatch;
 }
@@ -116,12 +118,13 @@ class Registry implements NameRegistry {
     if (sameSet(before.listed, listed)) return { registry: this, reports: [], touched: NOBODY };
 
     // The naming function is foreign code: all of it runs before anything changes.
-    const wishes = new Map<string, NameWish>();
+    const wishes: [original: string, wish: NameWish][] = [];
     for (const original of listed) {
-      if (!before.holders.has(original)) wishes.set(original, wishedName(server, original, this.naming));
+      if (!before.holders.has(original)) wishes.push([original, wishedName(server, original, this.naming)]);
     }
     const holders = new Map(before.holders);
     const forgotten = forgetOldest(holders, listed);
+    const newKeys: string[] = [];
     const reports: NameReport[] = [];
     const touched = new Set<string>();
     const transparent = this.naming === 'transparent';
@@ -131,7 +134,7 @@ class Registry implements NameRegistry {
       for (const [original, wish] of wishes) {
         const holder = this.#settle(draft, kind, server, original, wish, reports);
         holders.set(original, holder);
-        draft.set(foldName(holder.name), holder);
+        if (transparent) newKeys.push(foldName(holder.name));
       }
     });
     const bare = names.bare.edit((draft) => {
@@ -142,13 +145,12 @@ class Registry implements NameRegistry {
         if (before.listed.has(original)) continue;
         const holder = holders.get(original) as NameHolder;
         const others = addBare(draft, holder, touched);
-        if (transparent && others.length > 0) reports.push(sharedName(kind, holder, others));
+        if (transparent && others.length > 0) reportShared(reports, kind, holder, others);
       }
       if (!transparent) return;
       // A bare name gives way where it equals a name that has just been given or is free again.
       for (const { name } of forgotten) touch(draft.get(foldName(name)), touched);
-      for (const original of wishes.keys())
-        touch(draft.get(foldName(holders.get(original)?.name ?? '')), touched);
+      for (const key of newKeys) touch(draft.get(key), touched);
     });
     touched.delete(server);
     const servers = names.servers.edit((draft) => draft.set(server, { holders, listed }));
@@ -159,7 +161,7 @@ class Registry implements NameRegistry {
     return { registry, reports, touched: transparent ? touched : NOBODY };
   }
 
-  /** The wish where it is free, else the first free name with a hash. */
+  /** Gives the wished name where it is free, else the first free one with a hash. */
   #settle(
     owners: MapDraft<NameHolder>,
     kind: NamedKind,
@@ -168,15 +170,19 @@ class Registry implements NameRegistry {
     wish: NameWish,
     reports: NameReport[],
   ): NameHolder {
-    const owner = owners.get(foldName(wish.name));
-    let name = wish.name;
-    for (let salt = 0; owners.get(foldName(name)) !== undefined; salt += 1) {
+    let { name } = wish;
+    let key = foldName(name);
+    const owner = owners.get(key);
+    for (let salt = 0, taken = owner; taken !== undefined; salt += 1) {
       name =
         typeof this.naming === 'function'
           ? withHash(wish.name, server, originalName, salt)
           : hashedName(server, originalName, salt);
+      key = foldName(name);
+      taken = owners.get(key);
     }
     const holder = { server, originalName, name };
+    owners.set(key, holder);
     if (owner !== undefined) {
       const how = owner.name === wish.name ? 'is held' : `looks like ${quoted(owner.name)}, which is held`;
       const reason = `the name ${quoted(wish.name)} ${how} by ${quoted(owner.originalName)} of server ${quoted(owner.server)}`;
@@ -242,6 +248,15 @@ class Registry implements NameRegistry {
     const owner = names.owners.get(key);
     if (owner !== undefined && owner !== holder) return holder.name;
     return this.#isReserved(holder) ? holder.name : holder.originalName;
+  }
+
+  exposedBy(kind: NamedKind, server: string): (originalName: string) => string | undefined {
+    const holders = this.#kinds[kind].servers.get(server)?.holders;
+    if (this.naming !== 'transparent') return (originalName) => holders?.get(originalName)?.name;
+    return (originalName) => {
+      const holder = holders?.get(originalName);
+      return holder && this.exposed(kind, holder);
+    };
   }
 
   find(kind: NamedKind, name: string, admits?: (holder: NameHolder) => boolean): NameMatch {
@@ -321,6 +336,7 @@ function forgetOldest(holders: Map<string, NameHolder>, listed: ReadonlySet<stri
   return forgotten;
 }
 
+/** Returns those that had it already. */
 function addBare(
   draft: MapDraft<readonly NameHolder[]>,
   holder: NameHolder,
@@ -335,7 +351,7 @@ function addBare(
   // From two on, all have their server in front already.
   if (group.length === 1) touch(group, touched);
   draft.set(key, [...group, holder]);
-  return group.filter((other) => other.server !== holder.server);
+  return group;
 }
 
 function removeBare(
@@ -355,14 +371,24 @@ function touch(group: readonly NameHolder[] | undefined, touched: Set<string>): 
   if (group !== undefined) for (const { server } of group) touched.add(server);
 }
 
-function sharedName(kind: NamedKind, holder: NameHolder, others: readonly NameHolder[]): NameReport {
-  const servers = [...new Set([...others.map((other) => other.server), holder.server])];
-  return {
-    kind,
-    ...holder,
-    servers,
-    reason: `${quoted(holder.originalName)} is offered by ${servers.length} servers; each is exposed with its server in front`,
-  };
+/** Servers spelled out in one report. */
+const MAX_SPELLED = 10;
+
+function reportShared(
+  reports: NameReport[],
+  kind: NamedKind,
+  holder: NameHolder,
+  others: readonly NameHolder[],
+): void {
+  const servers = new Set<string>();
+  for (const { server } of others) {
+    if (server !== holder.server) servers.add(server);
+    if (servers.size === MAX_SPELLED) break;
+  }
+  if (servers.size === 0) return;
+  servers.add(holder.server);
+  const reason = `${quoted(holder.originalName)} is offered by several servers; each is exposed with its server in front`;
+  reports.push({ kind, ...holder, servers: [...servers], reason });
 }
 
 function sameSet(a: ReadonlySet<string>, b: ReadonlySet<string>): boolean {

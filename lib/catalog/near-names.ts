@@ -44,24 +44,34 @@ function distanceOf(a: string, b: string): number {
     : Infinity;
 }
 
+/** Two rows of the table, kept: a failed lookup may compare twenty thousand names. */
+const rows: readonly [Uint8Array, Uint8Array] = [
+  new Uint8Array(MAX_LENGTH + 2),
+  new Uint8Array(MAX_LENGTH + 2),
+];
+
 /** Levenshtein, only the band of width `allowed` around the diagonal; `allowed + 1` for everything further away. */
 function editDistance(a: string, b: string, allowed: number): number {
   const tooFar = allowed + 1;
-  if (Math.abs(a.length - b.length) > allowed) return tooFar;
-  let row = Array.from({ length: b.length + 1 }, (_, j) => j);
+  if (Math.abs(a.length - b.length) > allowed || b.length > MAX_LENGTH) return tooFar;
+  let [row, next] = rows;
+  for (let j = 0; j <= b.length; j += 1) row[j] = Math.min(j, tooFar);
   for (let i = 1; i <= a.length; i += 1) {
-    const next = Array.from({ length: b.length + 1 }, () => tooFar);
-    next[0] = i;
-    let least = i;
+    const start = Math.max(1, i - allowed);
     const end = Math.min(b.length, i + allowed);
-    for (let j = Math.max(1, i - allowed); j <= end; j += 1) {
-      const substituted = (row[j - 1] ?? tooFar) + (a.charCodeAt(i - 1) === b.charCodeAt(j - 1) ? 0 : 1);
-      const cost = Math.min(substituted, (row[j] ?? tooFar) + 1, (next[j - 1] ?? tooFar) + 1);
+    const unit = a.charCodeAt(i - 1);
+    next[start - 1] = start === 1 ? Math.min(i, tooFar) : tooFar;
+    let least = next[start - 1] as number;
+    for (let j = start; j <= end; j += 1) {
+      const substituted = (row[j - 1] as number) + (unit === b.charCodeAt(j - 1) ? 0 : 1);
+      const cost = Math.min(substituted, (row[j] as number) + 1, (next[j - 1] as number) + 1, tooFar);
       next[j] = cost;
-      least = Math.min(least, cost);
+      if (cost < least) least = cost;
     }
     if (least > allowed) return tooFar;
-    row = next;
+    // The next row looks one further than this one went.
+    if (end < b.length) next[end + 1] = tooFar;
+    [row, next] = [next, row];
   }
-  return row[b.length] ?? tooFar;
+  return row[b.length] as number;
 }

@@ -12,8 +12,8 @@ const KEY = 'x-mcp-header';
 const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 const TYPES: ReadonlySet<unknown> = new Set(['string', 'integer', 'boolean']);
 
-/** One sub-schema or an array of them. */
-const NESTED = [
+/** Keywords with one sub-schema or an array of them. */
+const NESTED: ReadonlySet<string> = new Set([
   'items',
   'prefixItems',
   'contains',
@@ -28,9 +28,14 @@ const NESTED = [
   'if',
   'then',
   'else',
-] as const;
-/** Sub-schemas by name. */
-const NESTED_BY_NAME = ['patternProperties', 'dependentSchemas', '$defs', 'definitions'] as const;
+]);
+/** Keywords with sub-schemas by name. */
+const NESTED_BY_NAME: ReadonlySet<string> = new Set([
+  'patternProperties',
+  'dependentSchemas',
+  '$defs',
+  'definitions',
+]);
 
 /** Nodes looked at; a schema of 256 KB has fewer. Also ends the walk in a schema that contains itself. */
 const MAX_NODES = 20_000;
@@ -50,29 +55,29 @@ export function brokenParamHeader(inputSchema: unknown): string | undefined {
     const { schema, path } = visit;
     if (!isJson(schema)) continue;
     if ((nodes += 1) > MAX_NODES) return `inputSchema has more than ${MAX_NODES} sub-schemas`;
-    if (Object.hasOwn(schema, KEY)) {
-      const broken = brokenRule(schema, visit, seen);
-      if (broken !== undefined) return broken;
-    }
     const reachable = visit.reachable || path === '';
-    const { properties } = schema;
-    if (isJson(properties)) {
-      for (const name of Object.keys(properties)) {
-        stack.push({ schema: properties[name], path: path === '' ? name : `${path}.${name}`, reachable });
+    for (const keyword of Object.keys(schema)) {
+      const value = schema[keyword];
+      if (keyword === KEY) {
+        const broken = brokenRule(schema, visit, seen);
+        if (broken !== undefined) return broken;
+      } else if (typeof value !== 'object' || value === null) {
+        continue;
+      } else if (keyword === 'properties') {
+        for (const [name, child] of Object.entries(value)) {
+          stack.push({ schema: child, path: path === '' ? name : `${path}.${name}`, reachable });
+        }
+      } else if (NESTED.has(keyword)) {
+        pushUnreachable(stack, Array.isArray(value) ? value : [value], `${path}<${keyword}>`);
+      } else if (NESTED_BY_NAME.has(keyword)) {
+        pushUnreachable(stack, Object.values(value), `${path}<${keyword}>`);
       }
-    }
-    for (const keyword of NESTED) pushUnreachable(stack, schema[keyword], `${path}<${keyword}>`);
-    for (const keyword of NESTED_BY_NAME) {
-      const named = schema[keyword];
-      if (isJson(named)) pushUnreachable(stack, Object.values(named), `${path}<${keyword}>`);
     }
   }
   return undefined;
 }
 
-function pushUnreachable(stack: Visit[], value: unknown, path: string): void {
-  if (typeof value !== 'object' || value === null) return;
-  const schemas: readonly unknown[] = Array.isArray(value) ? value : [value];
+function pushUnreachable(stack: Visit[], schemas: readonly unknown[], path: string): void {
   for (const schema of schemas) stack.push({ schema, path, reachable: false });
 }
 

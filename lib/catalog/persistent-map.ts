@@ -8,7 +8,8 @@
  */
 export class PersistentMap<V extends object> {
   #map: Map<string, V> | undefined;
-  #undo: ReadonlyMap<string, V | undefined> | undefined;
+  #undo: Undo<V> | undefined;
+  #before: ReadonlyMap<string, V | undefined> | undefined;
   #next: PersistentMap<V> | undefined;
 
   private constructor(map: Map<string, V>) {
@@ -24,8 +25,8 @@ export class PersistentMap<V extends object> {
     let version: PersistentMap<V> = this;
     for (;;) {
       if (version.#map !== undefined) return version.#map.get(key);
-      const undo = version.#undo;
-      if (undo?.has(key) === true) return undo.get(key);
+      const undo = version.#undone();
+      if (undo.has(key)) return undo.get(key);
       version = version.#next as PersistentMap<V>;
     }
   }
@@ -34,21 +35,21 @@ export class PersistentMap<V extends object> {
   edit(change: (draft: MapDraft<V>) => void): PersistentMap<V> {
     const isNewest = this.#map !== undefined;
     const map = this.#map ?? this.#copy();
-    const undo = new Map<string, V | undefined>();
-    const put = (key: string, value: V | undefined): void => {
+    const undo: Undo<V> = { keys: [], values: [] };
+    const write = (key: string, value: V | undefined): void => {
       const before = map.get(key);
       if (before === value) return;
-      if (!undo.has(key)) undo.set(key, before);
-      if (value === undefined) map.delete(key);
-      else map.set(key, value);
+      undo.keys.push(key);
+      undo.values.push(before);
+      put(map, key, value);
     };
     try {
-      change({ get: (key) => map.get(key), set: put, delete: (key) => put(key, undefined) });
+      change({ get: (key) => map.get(key), set: write, delete: (key) => write(key, undefined) });
     } catch (error) {
       restore(map, undo);
       throw error;
     }
-    if (undo.size === 0) return this;
+    if (undo.keys.length === 0) return this;
     const next = new PersistentMap(map);
     if (isNewest) {
       this.#map = undefined;
@@ -58,17 +59,29 @@ export class PersistentMap<V extends object> {
     return next;
   }
 
+  /** What an old version needs is only put in order when it is read, which is rare. */
+  #undone(): ReadonlyMap<string, V | undefined> {
+    if (this.#before !== undefined) return this.#before;
+    const before = new Map<string, V | undefined>();
+    const { keys, values } = this.#undo as Undo<V>;
+    for (const [i, key] of keys.entries()) if (!before.has(key)) before.set(key, values[i]);
+    this.#undo = undefined;
+    this.#before = before;
+    return before;
+  }
+
   #copy(): Map<string, V> {
     const undos: ReadonlyMap<string, V | undefined>[] = [];
     // oxlint-disable-next-line typescript/no-this-alias -- walks along the versions
     let version: PersistentMap<V> = this;
     while (version.#map === undefined) {
-      if (version.#undo !== undefined) undos.push(version.#undo);
+      undos.push(version.#undone());
       version = version.#next as PersistentMap<V>;
     }
     const map = new Map(version.#map);
-    for (let i = undos.length - 1; i >= 0; i -= 1)
-      restore(map, undos[i] as ReadonlyMap<string, V | undefined>);
+    for (let i = undos.length - 1; i >= 0; i -= 1) {
+      for (const [key, value] of undos[i] as ReadonlyMap<string, V | undefined>) put(map, key, value);
+    }
     return map;
   }
 }
@@ -79,9 +92,17 @@ export interface MapDraft<V> {
   delete(key: string): void;
 }
 
-function restore<V>(map: Map<string, V>, undo: ReadonlyMap<string, V | undefined>): void {
-  for (const [key, value] of undo) {
-    if (value === undefined) map.delete(key);
-    else map.set(key, value);
-  }
+/** What stood there before each change, in the order of the changes. */
+interface Undo<V> {
+  readonly keys: string[];
+  readonly values: (V | undefined)[];
+}
+
+function restore<V>(map: Map<string, V>, { keys, values }: Undo<V>): void {
+  for (let i = keys.length - 1; i >= 0; i -= 1) put(map, keys[i] as string, values[i]);
+}
+
+function put<V>(map: Map<string, V>, key: string, value: V | undefined): void {
+  if (value === undefined) map.delete(key);
+  else map.set(key, value);
 }

@@ -154,11 +154,16 @@ function postingsOf(indexes: readonly ToolIndex[], term: string): readonly Reado
 /** Words in lower case: `createIssue`, `create_issue` and `Create issues` have the same ones. */
 function termsOf(text: string): string[] {
   const terms: string[] = [];
-  for (const [word] of text.normalize('NFKC').matchAll(WORD)) terms.push(singular(word.toLowerCase()));
+  const expression = PLAIN.test(text) ? PLAIN_WORD : WORD;
+  const normal = expression === WORD ? text.normalize('NFKC') : text;
+  for (const word of normal.match(expression) ?? []) terms.push(singular(word.toLowerCase()));
   return terms;
 }
 
-/** `HTTP` of `HTTPServer`, `Server`, letters without case, numbers. */
+const PLAIN = /^[\t\n\r\u0020-\u007e]*$/;
+/** `HTTP` of `HTTPServer`, `Server`, numbers; with the properties of Unicode it takes ten times as long. */
+const PLAIN_WORD = /[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+/g;
+/** The same, and letters without case. */
 const WORD = /\p{Lu}+(?!\p{Ll})|\p{Lu}?[\p{Ll}\p{Lt}\p{Lm}\p{Lo}\p{M}]+|\p{N}+/gu;
 
 function singular(word: string): string {

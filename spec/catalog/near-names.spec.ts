@@ -1,4 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
+import fc from 'fast-check';
 import { nearNames } from '../../lib/catalog/near-names.ts';
 
 const all = (...names: string[]): { name: string; alias: string }[] =>
@@ -22,6 +23,17 @@ describe('nearNames', () => {
       'e__reel',
       'c__reed_file',
     ]);
+  });
+
+  it('suggests every name one edit away', () => {
+    const name = fc.string({ unit: fc.constantFrom('a', 'b', 'c', '_'), minLength: 4, maxLength: 20 });
+    fc.assert(
+      fc.property(name, fc.nat(), fc.constantFrom('', 'x', 'b'), fc.nat(1), (right, at, instead, drop) => {
+        const i = at % right.length;
+        const wrong = right.slice(0, i) + instead.slice(0, 1) + right.slice(i + drop);
+        expect(nearNames(wrong, [{ name: right, alias: right }])).toEqual([right]);
+      }),
+    );
   });
 
   it('does not look at monsters', () => {
