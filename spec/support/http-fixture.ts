@@ -23,7 +23,7 @@ export interface Seen {
   readonly at: number;
 }
 
-export interface SeenBody {
+interface SeenBody {
   readonly id?: RequestId;
   readonly method?: string;
   readonly params?: Json;

@@ -70,7 +70,7 @@ export function isPrivateAddress(address: string): boolean {
 }
 
 /** Sockets that `connect` refuses to open: `true` lets the host through although it is private. */
-export type AllowPrivate = boolean | ((host: string) => boolean);
+type AllowPrivate = boolean | ((host: string) => boolean);
 
 export interface ConnectorOptions {
   readonly tls?: TlsOptions | undefined;
