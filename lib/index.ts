@@ -8,7 +8,8 @@ export { createEngine } from './engine/engine.ts';
 export { loadConfig } from './config/load.ts';
 export { ERROR_CODES, TroupeError, isTroupeError, type Delivery, type ErrorCode } from './core/errors.ts';
 export { CONNECTION_TRANSITIONS, PROCESS_TRANSITIONS, type Transition } from './connection/transitions.ts';
-export type { ConnectionView, Engine, Listed, ListResult, ProcessView, RawRequest } from './engine/contract.ts';
+export type { BatchResult, ConnectionView, Engine, Listed, ListResult, ProcessView, RawRequest } from './engine/contract.ts';
+export type { AggregateRequest, AggregateResult, FanOutRequest, FanOutResult } from './engine/fan-out.ts';
 export type { RequestOptions } from './engine/request-factory.ts';
 export type { ResourceListener, Subscription } from './engine/watched-resources.ts';
 export type { ServerFailure } from './catalog/aggregate.ts';
@@ -28,6 +29,9 @@ export type { Principal, Progress } from './core/request.ts';
 export type { Limits } from './core/limits.ts';
 
 // For extension writers.
+export type { Reducer } from './catalog/reducers.ts';
+export type { PickCtx, ReplicaView, RoutingStrategy } from './routing/strategy.ts';
+export { STRATEGY_NAMES, strategyByName } from './routing/strategy-registry.ts';
 export type { Availability } from './core/availability.ts';
 export type { Clock, DeadlineEntry } from './core/clock.ts';
 export type { Handler, Interceptor, Response } from './core/interceptor.ts';

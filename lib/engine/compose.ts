@@ -11,6 +11,7 @@ import { createLauncher } from '../mcp/process.ts';
 import { createVerdicts } from '../mcp/session/verdicts.ts';
 import { createValidators } from '../mcp/wire/validators.ts';
 import { createFleetStream, type FleetSnapshot, type FleetStream } from '../supervision/fleet.ts';
+import { ConnectionPool } from '../supervision/pool.ts';
 import { createStartGate } from '../supervision/start-gate.ts';
 import { createEventBus, type EventBus } from '../telemetry/event-bus.ts';
 import { createCatalogs, type Catalogs } from './catalogs.ts';
@@ -65,6 +66,7 @@ export function compileEngine(config: Config): EngineParts {
   const launcher = createLauncher();
   const bus = createEventBus({ logger, now: () => clock.wallTime() });
   const servers = new Map<string, Server>();
+  for (const warning of config.warnings) logger.warn(warning);
   const catalogs: Catalogs = createCatalogs({ config, clock, bus });
   const views = new Views();
   const snapshot = (): FleetSnapshot => takeSnapshot(clock.wallTime(), servers.values());
@@ -84,12 +86,18 @@ export function compileEngine(config: Config): EngineParts {
     store: config.stateDir === undefined ? undefined : stateFile(config.stateDir, 'verdicts.json'),
     onStoreFailed: (error) => logger.warn('the era verdicts cannot be kept', { error: TroupeError.from(error).message }),
   });
+  const connections = new ConnectionPool({
+    clock,
+    ...config.pool,
+    onEvicted: ({ id, server }) => bus.emit({ type: 'connection.evicted', at: clock.wallTime(), server, connection: id }),
+  });
   const deps: ServerDeps = {
     clock,
     random,
     logger,
     emit: bus.emit,
     gate: createStartGate(config.startConcurrency),
+    connections,
     verdicts,
     validators: createValidators({ limits: config.limits }),
     inbound,
@@ -103,7 +111,7 @@ export function compileEngine(config: Config): EngineParts {
       fleet.publish(snapshot());
     },
   };
-  const handle = buildPipeline({ config, clock, random, logger, bus, servers, catalog: catalogs.current, knows: catalogs.knows, inbound });
+  const handle = buildPipeline({ config, clock, random, logger, bus, servers, catalog: catalogs.current, knows: catalogs.knows, inbound, connections });
 
   return {
     clock,
@@ -141,6 +149,7 @@ export function compileEngine(config: Config): EngineParts {
       catalogs.reorder(names);
     },
     dispose() {
+      connections.dispose();
       fleet.publish(snapshot());
       fleet.complete();
       for (const server of servers.values()) for (const { connection } of server.replicas) views.end(connection.id);

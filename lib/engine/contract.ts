@@ -3,8 +3,10 @@ import type { ServerFailure } from '../catalog/aggregate.ts';
 import type { CacheScope } from '../catalog/inventory.ts';
 import type { EngineConfig, ServerConfig } from '../config/config.ts';
 import type { ConnectionState, EngineEvent, EngineEventType, EventOf, ProcessState } from '../core/events.ts';
+import type { TroupeError } from '../core/errors.ts';
 import type { Json } from '../core/json-rpc.ts';
 import type { FleetSnapshot } from '../supervision/fleet.ts';
+import type { AggregateRequest, AggregateResult, FanOutRequest, FanOutResult } from './fan-out.ts';
 import type { RequestOptions } from './request-factory.ts';
 import type { ResourceListener, Subscription } from './watched-resources.ts';
 
@@ -54,6 +56,10 @@ export interface RawRequest {
   readonly server?: string | undefined;
 }
 
+export type BatchResult =
+  | { readonly ok: true; readonly result: Json }
+  | { readonly ok: false; readonly error: TroupeError };
+
 /** Many MCP servers as one. Made by `createEngine`, which starts nothing. */
 export interface Engine {
   /** Settles when every server that is not `lazy` is Connected or has failed once. Idempotent; rejects with `stopped` after `stop()`. */
@@ -80,6 +86,16 @@ export interface Engine {
   subscribeResource(uri: string, listener: ResourceListener, options?: RequestOptions): Promise<Subscription>;
   /** Anything else, vendor methods included. */
   request(request: RawRequest, options?: RequestOptions): Promise<Json>;
+
+  /**
+   * Many requests with one outcome each, in the order asked; what goes to one connection shares a transmission where
+   * protocol or pipe allow it. List methods without a server give aggregated lists.
+   */
+  batch(requests: readonly RawRequest[], options?: RequestOptions): Promise<BatchResult[]>;
+  /** Cold and single-use: a row per server as it answers; unsubscribing cancels at every server. */
+  fanOut(request: FanOutRequest, options?: RequestOptions): Observable<FanOutResult>;
+  /** One answer of many; a reducer that throws is a typed error. */
+  aggregate(request: AggregateRequest, options?: RequestOptions): Promise<AggregateResult>;
 
   /** The fleet now, numbers of this moment included. */
   readonly fleet: FleetSnapshot;

@@ -1,7 +1,8 @@
 import { Observable } from 'rxjs';
 import type { Config, EngineConfig, ResolvedServer, ServerConfig } from '../config/config.ts';
-import { normalise, withServer } from '../config/normalise.ts';
+import { normalise, withServer, withoutServer } from '../config/normalise.ts';
 import { sameServer } from '../config/same.ts';
+import { Cancellation, watchSignal } from '../core/cancellation.ts';
 import type { Clock } from '../core/clock.ts';
 import { TroupeError, isTroupeError } from '../core/errors.ts';
 import type { EngineEvent, EngineEventType, EventOf, ListKind } from '../core/events.ts';
@@ -13,7 +14,9 @@ import { STRATEGY_NAMES } from '../routing/strategy-registry.ts';
 import { reconcile } from '../supervision/reconcile.ts';
 import { Supervisor } from '../supervision/supervisor.ts';
 import { compileEngine, type EngineParts } from './compose.ts';
-import type { ConnectionView, Engine, ListResult, RawRequest } from './contract.ts';
+import { batch } from '../resilience/batch.ts';
+import type { BatchResult, ConnectionView, Engine, ListResult, RawRequest } from './contract.ts';
+import { aggregate, fanOut, type AggregateRequest, type AggregateResult, type FanOutDeps, type FanOutRequest, type FanOutResult } from './fan-out.ts';
 import { inspect } from './inspect.ts';
 import { LIST_PARAMS, listServers } from './lists.ts';
 import { checkArguments, checkText, type RequestOptions, type RequestShape } from './request-factory.ts';
@@ -119,19 +122,24 @@ class TroupeEngine implements Engine {
     return this.#parts.subscribe(uri, listener, options, this.#begin);
   }
 
-  async request(request: RawRequest, options?: RequestOptions): Promise<Json> {
-    const method = checkText(request?.method, 'method');
-    const params = checkArguments(request.params, 'params');
-    const kind = LIST_PARAMS[method];
-    if (kind !== undefined && request.server === undefined) {
-      const { items, failures } = await this.#list(kind, options);
-      return { [kind]: items, failures };
-    }
-    const target = params?.['name'] ?? params?.['uri'];
-    return this.#run(
-      { method, params, server: request.server, target: typeof target === 'string' ? target : undefined },
-      options,
-    );
+  request(request: RawRequest, options?: RequestOptions): Promise<Json> {
+    return this.#ask(request, options, false);
+  }
+
+  batch(requests: readonly RawRequest[], options?: RequestOptions): Promise<BatchResult[]> {
+    if (!Array.isArray(requests)) return Promise.reject(new TroupeError('invalid_request', 'batch takes an array of requests'));
+    return batch(requests as readonly RawRequest[], {
+      groupOf: (request) => request?.server ?? '',
+      transmit: (group) => group.map((request) => this.#ask(request, options, true)),
+    });
+  }
+
+  fanOut(request: FanOutRequest, options?: RequestOptions): Observable<FanOutResult> {
+    return fanOut(request.servers ?? options?.servers, this.#fanOutDeps(request, options));
+  }
+
+  async aggregate(request: AggregateRequest, options?: RequestOptions): Promise<AggregateResult> {
+    return aggregate(request, this.#fanOutDeps(request, options));
   }
 
   get fleet(): FleetSnapshot {
@@ -186,7 +194,7 @@ class TroupeEngine implements Engine {
   remove(name: string): Promise<void> {
     return this.#change(async () => {
       this.#server(name);
-      await this.#apply({ ...this.#config, servers: this.#config.servers.filter((server) => server.name !== name) });
+      await this.#apply(withoutServer(this.#config, name));
     });
   }
 
@@ -229,6 +237,39 @@ class TroupeEngine implements Engine {
   async #list(kind: ListKind, options: RequestOptions | undefined): Promise<ListResult> {
     if (this.#supervisor.stopping) throw stopped();
     return listServers(this.#parts, kind, options, this.#config.listTimeoutMs);
+  }
+
+  async #ask(request: RawRequest, options: RequestOptions | undefined, inBatch: boolean): Promise<Json> {
+    const method = checkText(request?.method, 'method');
+    const params = checkArguments(request.params, 'params');
+    const kind = LIST_PARAMS[method];
+    if (kind !== undefined && request.server === undefined) {
+      const { items, failures } = await this.#list(kind, options);
+      return { [kind]: items, failures };
+    }
+    const target = params?.['name'] ?? params?.['uri'];
+    return this.#run(
+      { method, params, server: request.server, target: typeof target === 'string' ? target : undefined, batch: inBatch },
+      options,
+    );
+  }
+
+  #fanOutDeps(request: FanOutRequest, options: RequestOptions | undefined): FanOutDeps {
+    return {
+      now: () => this.#clock.now(),
+      members: (wanted) => {
+        for (const name of wanted ?? []) this.#server(name);
+        return wanted ?? [...this.#parts.servers.keys()];
+      },
+      leg: (server) => {
+        const aborter = new AbortController();
+        const outer = new Cancellation();
+        const end = options?.signal === undefined ? undefined : watchSignal(options.signal, outer);
+        outer.listen(() => aborter.abort());
+        const answer = this.#ask({ ...request, server }, { ...options, servers: undefined, signal: aborter.signal }, false);
+        return { answer: end === undefined ? answer : answer.finally(end), cancel: () => aborter.abort() };
+      },
+    };
   }
 
   async #run(shape: RequestShape, options: RequestOptions | undefined): Promise<Json> {

@@ -39,7 +39,11 @@ async function standing(server: Server, cancellation: Cancellation, known: boole
   if (server.connected !== undefined) return;
   const resting = server.replicas.every(({ connection }) => connection.state === 'Disconnected');
   if (resting && known) return;
-  if (resting) server.wake();
+  if (resting) {
+    const ready = server.ready(cancellation);
+    if (ready !== undefined) await unless(cancellation, ready);
+    return;
+  }
   const settled = Promise.race(
     server.replicas.map(({ connection }) =>
       connection.settled((state) => state === 'Connected' || state === 'Error' || state === 'AuthRequired' || state === 'Disconnected'),

@@ -15,6 +15,7 @@ import { rateLimit } from '../resilience/rate-limit.ts';
 import { retry } from '../resilience/retry.ts';
 import { singleFlight } from '../resilience/single-flight.ts';
 import { createRoute } from '../routing/route.ts';
+import type { ConnectionPool } from '../supervision/pool.ts';
 import type { EventBus } from '../telemetry/event-bus.ts';
 import { failover, hasStandIn } from './failover.ts';
 import type { Inbound } from './inbound.ts';
@@ -32,6 +33,7 @@ export interface PipelineDeps {
   readonly catalog: () => Catalog;
   readonly knows: (server: string, kind: ListKind) => boolean;
   readonly inbound: Inbound;
+  readonly connections: ConnectionPool;
 }
 
 /** `logging/setLevel` in both eras: now and for each later session. */
@@ -40,6 +42,14 @@ function logLevel(servers: ReadonlyMap<string, Server>): Interceptor {
     const server = request.method === 'logging/setLevel' ? servers.get(request.server ?? '') : undefined;
     return server === undefined ? next(request) : server.setLogLevel(String(request.params?.['level'])).then(() => NOTHING);
   };
+}
+
+/** A request that waited for a connection until its time was over failed because the pool was full. */
+function namingFullPools(next: Handler, connections: ConnectionPool): Handler {
+  return (request) =>
+    next(request).catch((error: unknown) => {
+      throw connections.refusal(request.cancellation) ?? error;
+    });
 }
 
 /** Without limits of its own the layer has nothing to do: the slots of the replicas count. */
@@ -67,7 +77,7 @@ async function answerInput(inbound: Inbound, request: Request, method: string, p
  * its reason.
  */
 export function buildPipeline(deps: PipelineDeps): Handler {
-  const { config, clock, random, servers } = deps;
+  const { config, clock, random, servers, connections } = deps;
   const serverOf = (request: Request): Server | undefined => servers.get(request.server ?? '');
   const path: readonly Interceptor[] = [
     // Total time: above everything, so that slow host interceptors, waiting for a connection, retries and rounds share it.
@@ -116,10 +126,10 @@ export function buildPipeline(deps: PipelineDeps): Handler {
     pool: (server) => servers.get(server)?.pool,
     // A connection that comes up is waited for, inside the deadline; one that is down is not, nor where another
     // server may answer at once.
-    awaitReady: (server) => {
+    awaitReady: (server, request) => {
       const found = servers.get(server);
-      return found === undefined || hasStandIn(found, servers) ? undefined : found.ready();
+      return found === undefined || hasStandIn(found, servers) ? undefined : found.ready(request.cancellation);
     },
   });
-  return compose(path, route);
+  return compose(path, connections.bounded ? namingFullPools(route, connections) : route);
 }

@@ -3,6 +3,7 @@ import type { ResolvedReplica, ResolvedServer } from '../config/config.ts';
 import { Attempt, type Link, type StartGate } from '../connection/attempt.ts';
 import { Connection } from '../connection/connection.ts';
 import type { ServerProcess } from '../connection/server-process.ts';
+import type { Cancellation } from '../core/cancellation.ts';
 import type { Clock } from '../core/clock.ts';
 import { TroupeError } from '../core/errors.ts';
 import type { ConnectionState, Emit, ListKind } from '../core/events.ts';
@@ -20,6 +21,7 @@ import { createTokenBucket, type TokenBucket } from '../resilience/rate-limit.ts
 import { agreement, toolsFingerprint } from '../routing/fingerprints.ts';
 import { createPool, type Candidate, type ReplicaPool } from '../routing/pool.ts';
 import { strategyByName } from '../routing/strategy-registry.ts';
+import type { ConnectionPool, Pooled } from '../supervision/pool.ts';
 import { NO_HISTORY, noteConnected, restartPolicy, type RestartHistory } from '../supervision/restart-policy.ts';
 import type { Inbound } from './inbound.ts';
 import { CHANGED_LISTS, SessionLists } from './session-lists.ts';
@@ -32,6 +34,8 @@ export interface ServerDeps {
   readonly logger: Logger;
   readonly emit: Emit;
   readonly gate: StartGate;
+  /** Bounds the connections of all servers. */
+  readonly connections: ConnectionPool;
   readonly verdicts: Verdicts;
   readonly validators: Validators;
   readonly inbound: Inbound;
@@ -127,8 +131,12 @@ export class Server {
     return this.replicas.some(({ connection }) => connection.willConnect);
   }
 
+  /** Connects what rests, as far as the pool has room. */
   wake(): void {
-    for (const { connection } of this.replicas) if (connection.state === 'Disconnected') connection.wake();
+    for (const replica of this.replicas) {
+      const { connection } = replica;
+      if (connection.state === 'Disconnected' && this.#deps.connections.tryEnter(this.#pooled(replica))) connection.wake();
+    }
   }
 
   /** Why nothing of it stands: the error of its first failed connection. */
@@ -165,11 +173,41 @@ export class Server {
     this.pool.wake();
   }
 
-  /** A promise to wait for before a request can be handed over; undefined when waiting is in vain. Wakes what rests. */
-  ready(): Promise<void> | undefined {
+  /**
+   * A promise to wait for before a request can be handed over; undefined when waiting is in vain. Wakes what rests, and
+   * waits for room in the pool where that is full.
+   */
+  ready(cancellation: Cancellation): Promise<void> | undefined {
     if (this.connected !== undefined) return Promise.resolve();
     this.wake();
-    return this.willConnect ? this.#standing() : undefined;
+    if (this.willConnect) return this.#standing();
+    const resting = this.replicas.find(({ connection }) => connection.state === 'Disconnected' || connection.state === 'Disconnecting');
+    return resting === undefined ? undefined : this.#afterRoom(resting, cancellation);
+  }
+
+  async #afterRoom(replica: Replica, cancellation: Cancellation): Promise<void> {
+    const { connection } = replica;
+    // One that is just being evicted has its place until it is gone.
+    if (connection.state === 'Disconnecting') await connection.settled((state) => state !== 'Disconnecting');
+    await this.#deps.connections.enter(this.#pooled(replica), cancellation);
+    if (connection.state === 'Disconnected') connection.wake();
+    await this.#standing();
+  }
+
+  #pooled(replica: Replica): Pooled {
+    const { connection } = replica;
+    const { config } = this;
+    const server = this;
+    return {
+      id: connection.id,
+      server: config.name,
+      get evictable() {
+        const { session } = connection;
+        if (session === undefined || session.inFlight > 0 || server.pool.inFlight > 0) return false;
+        return !config.pinned && server.watched.size === 0 && config.affinity?.mode !== 'strict';
+      },
+      evict: () => connection.disconnect(config.stop.graceMs),
+    };
   }
 
   /** Asks for log messages from `level` on: now, and of each later session. */
@@ -247,6 +285,7 @@ export class Server {
             challenge: change.error.data as Json | undefined,
           });
         }
+        if (change.to === 'Disconnected') deps.connections.leave(config.id);
         this.pool.wake();
         deps.onChange(this, replica, change.to);
       },
@@ -332,7 +371,7 @@ export class Server {
   #openPath(replica: Replica, session: Session): void {
     const { config } = this;
     const { clock, random, emit } = this.#deps;
-    const terminal: Handler = (request) => session.request(request);
+    const terminal = this.#terminal(replica.config.id, session);
     if (config.breaker === undefined) {
       replica.path = terminal;
       return;
@@ -350,6 +389,16 @@ export class Server {
     });
     replica.breaker = breaker;
     replica.path = compose([breakerReport({ breaker })], terminal);
+  }
+
+  #terminal(id: string, session: Session): Handler {
+    const { connections } = this.#deps;
+    if (!connections.bounded) return (request) => session.request(request);
+    return (request) => {
+      connections.touch(id);
+      // Once it has settled, the connection may be one that can make room.
+      return session.request(request).finally(() => connections.waiting > 0 && setImmediate(() => connections.poke()));
+    };
   }
 
   #watchHealth(replica: Replica, session: Session): void {

@@ -7,6 +7,8 @@ import { supervisorMachine } from './supervisor.machine.ts';
 export interface Member {
   readonly config: { readonly lazy: boolean };
   readonly replicas: ReadonlyArray<{ readonly connection: Connection }>;
+  /** Connects what rests, as far as there is room for it. */
+  wake(): void;
   stop(graceMs: number): Promise<void>;
 }
 
@@ -58,7 +60,7 @@ export class Supervisor {
 
   /** Starts one member and resolves when it has stood or failed once. */
   async begin(member: Member): Promise<void> {
-    for (const { connection } of member.replicas) if (connection.state === 'Disconnected') connection.wake();
+    member.wake();
     await this.settled(member);
   }
 
