@@ -3,8 +3,6 @@ import type { CacheScope } from './inventory.ts';
 
 import { joined } from './joined.ts';
 
-export type { Listed } from './list-section.ts';
-
 /** A server whose list is missing, old or incomplete, and why. */
 export interface ServerFailure {
   readonly server: string;

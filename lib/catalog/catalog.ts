@@ -26,7 +26,7 @@ export interface LookupOptions {
   readonly visible?: ((server: string, originalName: string) => boolean) | undefined;
 }
 
-export interface ResourceHolders {
+interface ResourceHolders {
   /** What spoke for them. */
   readonly by: ResourceEvidence;
   /** At least one, in order of declaration: to be asked one after the other. */

@@ -16,7 +16,7 @@ export interface ToolItem extends Json {
   readonly annotations?: Json | undefined;
 }
 
-export interface PromptItem extends Json {
+interface PromptItem extends Json {
   readonly name: string;
   readonly title?: string | undefined;
   readonly description?: string | undefined;
@@ -31,7 +31,7 @@ export interface ResourceItem extends Json {
   readonly mimeType?: string | undefined;
 }
 
-export interface ResourceTemplateItem extends Json {
+interface ResourceTemplateItem extends Json {
   readonly uriTemplate: string;
   readonly name: string;
   readonly title?: string | undefined;
@@ -103,7 +103,7 @@ export function staleInventory(
   };
 }
 
-export interface SkippedItem {
+interface SkippedItem {
   /** Its name or URI where it has one, else its position: `#3`. */
   readonly item: string;
   readonly reason: string;

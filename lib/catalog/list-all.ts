@@ -3,7 +3,7 @@ import type { Catalog } from './catalog.ts';
 import type { ListedOf } from './list-section.ts';
 
 /** Longest stretch of listing before other work of the process gets its turn, milliseconds. */
-export const LIST_SLICE_MS = 8;
+const LIST_SLICE_MS = 8;
 
 /**
  * `catalog.list(kind)` for very many servers: the same array, but its first building gives way to other work every

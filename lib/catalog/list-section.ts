@@ -6,7 +6,7 @@ import { parseTemplate, type Template } from './template.ts';
  * An item as the engine lists it: all fields of the server, plus where it comes from. For tools and prompts `name` is
  * the exposed one; resources keep theirs. Frozen, because lists are remembered and handed out more than once.
  */
-export type Listed<T> = T & {
+type Listed<T> = T & {
   readonly name: string;
   readonly server: string;
   readonly originalName: string;

@@ -24,14 +24,14 @@ export interface NameReport {
   readonly reason: string;
 }
 
-export type NameMatch =
+type NameMatch =
   | { readonly is: 'found'; readonly holder: NameHolder }
   | { readonly is: 'ambiguous'; readonly holders: readonly NameHolder[] }
   /** The name is kept for a holder that is not listed now, or not admitted. */
   | { readonly is: 'kept'; readonly holder: NameHolder }
   | { readonly is: 'unknown' };
 
-export interface NameChange {
+interface NameChange {
   readonly registry: NameRegistry;
   readonly reports: readonly NameReport[];
   /** Other servers whose exposed names may differ now; only with `transparent`. */

@@ -10,7 +10,7 @@ export type AnswerRow =
 /** Makes one answer of many. Rows come in order of declaration; failed ones are among them. Pure. */
 export type Reducer = (rows: readonly AnswerRow[]) => unknown;
 
-export const REDUCER_NAMES = ['lists', 'contents', 'texts', 'first'] as const;
+const REDUCER_NAMES = ['lists', 'contents', 'texts', 'first'] as const;
 export type ReducerName = (typeof REDUCER_NAMES)[number];
 
 /**
@@ -94,7 +94,7 @@ export function concatLists(
 }
 
 /** One tool result: the content of all that answered, in order; an error only where every answer is one. */
-export function joinContents(rows: readonly AnswerRow[]): Json {
+function joinContents(rows: readonly AnswerRow[]): Json {
   const content: unknown[] = [];
   let answers = 0;
   let errors = 0;
@@ -125,7 +125,7 @@ export function joinTexts(
 }
 
 /** The first result that is no error, else the first answer at all, else nothing. */
-export function firstSuccess(rows: readonly AnswerRow[]): Json | undefined {
+function firstSuccess(rows: readonly AnswerRow[]): Json | undefined {
   let answer: Json | undefined;
   for (const row of rows) {
     if (!row.ok) continue;
