@@ -95,8 +95,6 @@ const WAIT = { kind: 'wait' } as const;
 const EMPTY: Unavailable = { kind: 'unavailable', reason: 'empty' };
 const IMPOSSIBLE: Unavailable = { kind: 'unavailable', reason: 'impossible' };
 
-const STANDING_OF: Readonly<Record<Availability, number>> = STANDING;
-
 /** The one context object of a picker, filled anew for every pick. */
 class Ctx implements PickCtx {
   now = 0;
@@ -235,23 +233,55 @@ class MaskingPicker implements Picker {
    * usable ones, and only when there is none (panic) suspects not tried, suspects. An impossible one never.
    */
   #mask(only: number | undefined): number {
+    const usable = this.#maskUsable();
+    if (usable > 0 && only === undefined && this.#ctx.tried.length === 0) return usable;
+    return this.#maskOthers(only);
+  }
+
+  /** The ordinary case in one pass: somebody is usable, nothing was tried, nobody is excluded. */
+  #maskUsable(): number {
     const meter = this.#meter;
-    const now = this.#ctx.now;
-    const { standing } = meter;
+    const { n, standing, mask, inflight, slots } = meter;
+    const { candidates, now } = this.#ctx;
+    const replicas = this.#replicas;
+    const outlier = this.#outlier;
+    let usable = 0;
+    let count = 0;
+    for (let i = 0; i < n; i++) {
+      const replica = replicas[i]!;
+      const { availability, load } = replica;
+      if (load !== undefined) meter.reportLoad(i, load.inFlight, load.queued);
+      if (availability !== 'usable' || outlier?.isEjected(i, now) === true) {
+        standing[i] = availability === 'impossible' ? STANDING.impossible : STANDING.suspect;
+        mask[i] = MASK.out;
+        continue;
+      }
+      usable++;
+      standing[i] = STANDING.usable;
+      if (inflight[i]! >= slots[i]!) {
+        mask[i] = MASK.full;
+        continue;
+      }
+      mask[i] = MASK.candidate;
+      // Written in place: setting the length to 0 first would throw the backing store away.
+      candidates[count++] = i;
+    }
+    if (candidates.length !== count) candidates.length = count;
+    return usable;
+  }
+
+  /** The standings are known; decides by them who may be asked. */
+  #maskOthers(only: number | undefined): number {
+    const { n, standing } = this.#meter;
     const { tried } = this.#ctx;
     let usable = 0;
     let usableUntried = 0;
     let suspect = 0;
     let suspectUntried = 0;
-    for (let i = 0; i < meter.n; i++) {
-      const replica = this.#replicas[i]!;
-      let s = STANDING_OF[replica.availability];
-      if (s === STANDING.usable && this.#outlier?.isEjected(i, now) === true) s = STANDING.suspect;
-      standing[i] = s;
-      if (replica.load !== undefined) meter.reportLoad(i, replica.load.inFlight, replica.load.queued);
-      if (s === STANDING.impossible || (only !== undefined && only !== i)) continue;
-      const fresh = tried.length === 0 || !tried.includes(i) ? 1 : 0;
-      if (s === STANDING.usable) {
+    for (let i = 0; i < n; i++) {
+      if (standing[i] === STANDING.impossible || (only !== undefined && only !== i)) continue;
+      const fresh = tried.includes(i) ? 0 : 1;
+      if (standing[i] === STANDING.usable) {
         usable++;
         usableUntried += fresh;
       } else {
@@ -259,10 +289,10 @@ class MaskingPicker implements Picker {
         suspectUntried += fresh;
       }
     }
-    const wanted = usable > 0 ? STANDING.usable : STANDING.suspect;
-    const skipTried = tried.length > 0 && (usable > 0 ? usableUntried : suspectUntried) > 0;
-    if (usable + suspect > 0) this.#admit(wanted, skipTried, only);
-    return usable > 0 ? (skipTried ? usableUntried : usable) : skipTried ? suspectUntried : suspect;
+    const all = usable > 0 ? usable : suspect;
+    const untried = usable > 0 ? usableUntried : suspectUntried;
+    if (all > 0) this.#admit(usable > 0 ? STANDING.usable : STANDING.suspect, untried > 0, only);
+    return untried > 0 ? untried : all;
   }
 
   #admit(wanted: number, skipTried: boolean, only: number | undefined): void {
@@ -276,7 +306,6 @@ class MaskingPicker implements Picker {
         mask[i] = MASK.full;
       } else {
         mask[i] = MASK.candidate;
-        // Written in place: setting the length to 0 first would throw the backing store away.
         candidates[count++] = i;
       }
     }
