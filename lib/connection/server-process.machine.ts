@@ -1,4 +1,4 @@
-import { assign, fromCallback, fromPromise, setup } from 'xstate';
+import { assign, fromPromise, setup } from 'xstate';
 import { TroupeError } from '../core/errors.ts';
 
 /** How a process ended. */
@@ -17,12 +17,12 @@ export interface Running {
 }
 
 export interface ProcessInput {
-  /** Starts it; used once. Rejects with what prevents it. */
+  /** Starts it; called once at most. Rejects with what prevents it. */
   readonly launch: () => Promise<Running>;
 }
 
-export interface ProcessContext extends ProcessInput {
-  readonly launching: Promise<Running> | undefined;
+export interface ProcessContext {
+  readonly life: Life;
   readonly running: Running | undefined;
   readonly exit: ProcessExit | undefined;
   readonly error: TroupeError | undefined;
@@ -32,84 +32,91 @@ export interface ProcessContext extends ProcessInput {
 const NO_EXIT: ProcessExit = { code: null, signal: null };
 
 /**
- * The life of a server process: used once, from Created to Stopped. The machine causes: `launch`, `watch` and `stop`
- * are actors it invokes; a stop during the start waits for the start, so that nothing is left behind.
+ * What the invoked actors share. Leaving a state abandons its actor but not what that has begun: a stop during the
+ * start needs the launch that is under way.
+ */
+class Life {
+  readonly #start: () => Promise<Running>;
+  #launching: Promise<Running> | undefined;
+
+  constructor(start: () => Promise<Running>) {
+    this.#start = start;
+  }
+
+  launch(): Promise<Running> {
+    this.#launching ??= this.#start();
+    return this.#launching;
+  }
+
+  async exited(): Promise<ProcessExit> {
+    return (await this.launch()).exited;
+  }
+
+  async stop(): Promise<ProcessExit> {
+    const running = await this.#launching?.catch(() => undefined);
+    return running === undefined ? NO_EXIT : running.stop();
+  }
+}
+
+const errorOf = ({ event }: { readonly event: { readonly error: unknown } }): TroupeError =>
+  TroupeError.from(event.error);
+
+/**
+ * The life of a server process, or of a server in this process: used once, from Created to Stopped. The machine causes
+ * and never mirrors: `launch`, `watch` and `stop` are actors it invokes. A stop during the start waits for the start,
+ * so that nothing is left behind. Every actor has its `onError`: one that none handles would end the host.
  */
 export const serverProcessMachine = setup({
   types: {
     context: {} as ProcessContext,
     input: {} as ProcessInput,
-    events: {} as
-      | { readonly type: 'start' }
-      | { readonly type: 'stop' }
-      | { readonly type: 'exited'; readonly exit: ProcessExit },
+    events: {} as { readonly type: 'start' } | { readonly type: 'stop' },
   },
   actors: {
-    launch: fromPromise<Running, { launching: Promise<Running> | undefined }>(async ({ input }) => {
-      if (input.launching === undefined) throw new TroupeError('internal', 'nothing to launch');
-      return input.launching;
-    }),
-    watch: fromCallback<{ type: 'exited'; exit: ProcessExit }, { running: Running | undefined }>(({ input, sendBack }) => {
-      let watching = true;
-      void input.running?.exited.then((exit) => {
-        if (watching) sendBack({ type: 'exited', exit });
-      });
-      return () => {
-        watching = false;
-      };
-    }),
-    stop: fromPromise<ProcessExit, { launching: Promise<Running> | undefined }>(async ({ input }) => {
-      const running = await input.launching?.catch(() => undefined);
-      return running === undefined ? NO_EXIT : running.stop();
-    }),
+    launch: fromPromise<Running, Life>(async ({ input }) => input.launch()),
+    watch: fromPromise<ProcessExit, Life>(async ({ input }) => input.exited()),
+    stop: fromPromise<ProcessExit, Life>(async ({ input }) => input.stop()),
   },
 }).createMachine({
   id: 'process',
-  context: ({ input }) => ({ ...input, launching: undefined, running: undefined, exit: undefined, error: undefined }),
+  context: ({ input }) => ({
+    life: new Life(input.launch),
+    running: undefined,
+    exit: undefined,
+    error: undefined,
+  }),
   initial: 'Created',
   states: {
     Created: {
       on: {
-        start: {
-          target: 'Starting',
-          actions: assign(({ context }) => {
-            const launching = Promise.resolve().then(() => context.launch());
-            // Whoever waits hears of a failure; nobody waiting must not be an unhandled rejection.
-            launching.catch(() => {});
-            return { launching };
-          }),
-        },
+        start: { target: 'Starting' },
         stop: { target: 'Stopped', actions: assign({ exit: NO_EXIT }) },
       },
     },
     Starting: {
       invoke: {
         src: 'launch',
-        input: ({ context }) => ({ launching: context.launching }),
+        input: ({ context }) => context.life,
         onDone: { target: 'Running', actions: assign(({ event }) => ({ running: event.output })) },
-        onError: {
-          target: 'Stopped',
-          actions: assign(({ event }) => ({ error: TroupeError.from(event.error), exit: NO_EXIT })),
-        },
+        onError: { target: 'Stopped', actions: assign({ error: errorOf, exit: NO_EXIT }) },
       },
       on: { stop: { target: 'Stopping' } },
     },
     Running: {
-      invoke: { src: 'watch', input: ({ context }) => ({ running: context.running }) },
-      on: {
-        stop: { target: 'Stopping' },
-        exited: { target: 'Stopped', actions: assign(({ event }) => ({ exit: event.exit })) },
+      invoke: {
+        src: 'watch',
+        input: ({ context }) => context.life,
+        onDone: { target: 'Stopped', actions: assign(({ event }) => ({ exit: event.output })) },
+        onError: { target: 'Stopped', actions: assign({ error: errorOf, exit: NO_EXIT }) },
       },
+      on: { stop: { target: 'Stopping' } },
     },
     Stopping: {
       invoke: {
         src: 'stop',
-        input: ({ context }) => ({ launching: context.launching }),
+        input: ({ context }) => context.life,
         onDone: { target: 'Stopped', actions: assign(({ event }) => ({ exit: event.output })) },
-        onError: {
-          target: 'Stopped',
-          actions: assign(({ event }) => ({ error: TroupeError.from(event.error), exit: NO_EXIT })),
-        },
+        onError: { target: 'Stopped', actions: assign({ error: errorOf, exit: NO_EXIT }) },
       },
     },
     // Not a final state: what the machine knows of the end is still read.

@@ -31,7 +31,7 @@ export class ServerProcess {
     return this.#actor.getSnapshot().context.exit;
   }
 
-  /** Every transition, once and in order. Returns the end of it. */
+  /** Every transition, once and in order. Returns the end of it. A listener that throws harms nobody. */
   subscribe(listener: (state: ProcessState) => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
@@ -42,7 +42,8 @@ export class ServerProcess {
     this.#actor.send({ type: 'start' });
     await this.#until((state) => state !== 'Starting');
     const { running, error } = this.#actor.getSnapshot().context;
-    if (this.#state === 'Running' && running !== undefined) return running;
+    // One that has ended again meanwhile did start; `exited` says so.
+    if (running !== undefined && this.#state !== 'Stopping') return running;
     throw error ?? new TroupeError('stopped', 'the process was stopped while it started');
   }
 
@@ -51,13 +52,22 @@ export class ServerProcess {
     this.#actor.send({ type: 'stop' });
     await this.#until((state) => state === 'Stopped');
     // A process that ended by itself may have left others behind in its group.
-    await this.#actor.getSnapshot().context.running?.stop().catch(() => {});
+    await this.#actor
+      .getSnapshot()
+      .context.running?.stop()
+      .catch(() => {});
   }
 
   #moved(state: ProcessState): void {
     if (state === this.#state) return;
     this.#state = state;
-    for (const tell of this.#listeners) tell(state);
+    for (const tell of this.#listeners) {
+      try {
+        tell(state);
+      } catch {
+        // An observer that throws would become an uncaught exception of the host.
+      }
+    }
   }
 
   #until(accept: (state: ProcessState) => boolean): Promise<void> {
