@@ -40,27 +40,28 @@ export function operationOf(method: string): Operation {
  */
 export function queryOf(request: Request, location: Location | undefined): PolicyQuery {
   const operation = operationOf(request.method);
-  const server = location?.server ?? request.server;
-  const base = { operation, principal: request.principal, server, arguments: argumentsOf(request.params) };
-  if (operation === 'vendor') return { ...base, method: request.method, arguments: request.params };
-  if (operation === 'completion') return { ...base, ...reference(request.params, location) };
-  const subject = SUBJECTS.get(operation);
-  if (subject === undefined) return base;
+  const { params } = request;
+  const ref = operation === 'completion' ? reference(params, location) : undefined;
+  const tool = operation === 'tools.call' ? nameIn(request, 'name', location) : undefined;
+  const prompt = operation === 'prompts.get' ? nameIn(request, 'name', location) : ref?.prompt;
+  const reads = operation === 'resources.read' || operation === 'resources.subscribe';
+  // Always the same fields in the same order: one shape for the engine's innermost loop.
   return {
-    ...base,
-    [subject]: location?.name ?? request.params?.[subject === 'resource' ? 'uri' : 'name'] ?? request.target,
+    operation,
+    method: operation === 'vendor' ? request.method : undefined,
+    principal: request.principal,
+    server: location?.server ?? request.server,
+    tool,
+    resource: reads ? nameIn(request, 'uri', location) : ref?.resource,
+    prompt,
+    arguments: operation === 'vendor' ? params : argumentsOf(params),
   };
 }
 
-const SUBJECTS: ReadonlyMap<Operation, 'tool' | 'resource' | 'prompt'> = new Map<
-  Operation,
-  'tool' | 'resource' | 'prompt'
->([
-  ['tools.call', 'tool'],
-  ['resources.read', 'resource'],
-  ['resources.subscribe', 'resource'],
-  ['prompts.get', 'prompt'],
-]);
+/** Whatever stands there is given on: the engine denies what is no text. */
+function nameIn(request: Request, field: 'name' | 'uri', location: Location | undefined): string | undefined {
+  return location?.name ?? (request.params?.[field] as string | undefined) ?? request.target;
+}
 
 function argumentsOf(params: Json | undefined): Json | undefined {
   const given = params?.['arguments'];

@@ -64,7 +64,15 @@ export function visibleItems(engine: PolicyEngine, request: Request, response: J
     const name =
       (request.server === undefined ? textOf(item, 'originalName') : undefined) ?? textOf(item, field);
     if (server === undefined || name === undefined) return false;
-    return isVisible(engine, { operation, principal: request.principal, server, [subject]: name });
+    return isVisible(engine, {
+      operation,
+      method: undefined,
+      principal: request.principal,
+      server,
+      tool: subject === 'tool' ? name : undefined,
+      resource: subject === 'resource' ? name : undefined,
+      prompt: subject === 'prompt' ? name : undefined,
+    });
   });
   return verdicts.every((verdict) => typeof verdict === 'boolean')
     ? keep(response, key, items, verdicts)

@@ -43,7 +43,7 @@ export interface RulePolicy extends PolicyEngine {
 }
 
 /** Id of the embedding host in rules; no principal from outside can bear an id that begins with `@`. */
-export const HOST_PRINCIPAL: Principal = Object.freeze({ id: '@host' });
+const HOST_PRINCIPAL: Principal = Object.freeze({ id: '@host' });
 
 /** Rules of one operation, those that deny first. */
 interface Bucket {
