@@ -46,8 +46,8 @@ const engine = createEngine({
     planets: {
       transport: () => {
         const [client, server] = createMemoryPair();
-        serveStdio(buildDatabaseServer, { transport: server as Transport });
-        return new CountingTransport(client as Transport);
+        serveStdio(buildDatabaseServer, { transport: server });
+        return new CountingTransport(client);
       },
     },
   },

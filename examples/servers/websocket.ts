@@ -16,7 +16,7 @@ class SocketTransport implements Transport {
   }
 
   start(): Promise<void> {
-    this.#socket.on('message', (data: RawData) => this.onmessage?.(JSON.parse(String(data)) as JSONRPCMessage));
+    this.#socket.on('message', (data: RawData) => this.onmessage?.(JSON.parse((data as Buffer).toString()) as JSONRPCMessage));
     this.#socket.on('close', () => this.onclose?.());
     this.#socket.on('error', (error) => this.onerror?.(error));
     return Promise.resolve();

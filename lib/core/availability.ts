@@ -6,11 +6,6 @@ export type Availability = 'usable' | 'suspect' | 'impossible';
 
 const RANK: Readonly<Record<Availability, number>> = { usable: 2, suspect: 1, impossible: 0 };
 
-/** A whole made of parts is as good as its worst part. */
-export function worstOf(parts: readonly Availability[]): Availability {
-  return parts.reduce<Availability>((worst, a) => (RANK[a] < RANK[worst] ? a : worst), 'usable');
-}
-
 /** A set of members is as good as its best member; nothing is impossible. */
 export function bestOf(members: readonly Availability[]): Availability {
   return members.reduce<Availability>((best, a) => (RANK[a] > RANK[best] ? a : best), 'impossible');

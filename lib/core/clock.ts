@@ -24,7 +24,7 @@ export interface DeadlineEntry {
 }
 
 /** Resolution of the deadline wheel in milliseconds; well inside the promised "deadline + 250 ms". */
-export const WHEEL_TICK_MS = 10;
+const WHEEL_TICK_MS = 10;
 
 /**
  * When the wheel wakes up later than this, the host has stalled: answers may already lie in pipes and sockets. They

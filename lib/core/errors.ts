@@ -86,9 +86,7 @@ export class TroupeError extends Error {
   constructor(code: ErrorCode, detail: string, facts: ErrorFacts = {}) {
     const text = plainText(detail);
     const where = facts.connection ?? facts.server;
-    super(where === undefined ? `[${code}] ${text}` : `[${code}] ${where}: ${text}`, {
-      ...(facts.cause === undefined ? {} : { cause: facts.cause }),
-    });
+    super(where === undefined ? `[${code}] ${text}` : `[${code}] ${where}: ${text}`, facts.cause === undefined ? undefined : { cause: facts.cause });
     this.code = code;
     this.detail = text;
     this.attempt = facts.attempt ?? 1;

@@ -15,15 +15,15 @@ import { LIST_KINDS } from './session-lists.ts';
 
 /** What all servers list, as one catalog that is swapped whole; lists come in, lookups go out. */
 export interface Catalogs {
-  current(): Catalog;
+  readonly current: () => Catalog;
   /** Whether the server has ever said what it has of this kind. */
-  knows(server: string, kind: ListKind): boolean;
+  readonly knows: (server: string, kind: ListKind) => boolean;
   /** A list of a session has arrived: malformed items are skipped and told, the rest replaces the server's list. */
   listed(server: Server, replica: Replica, kind: ListKind, list: RawList): void;
   /** A server has lost or found its last connection: its items are stale, or not any more. */
   connectionChanged(server: Server): void;
-  aggregate(kind: ListKind, outcomes: readonly ListOutcome[]): ListResult;
-  counts(server: string): Json;
+  readonly aggregate: (kind: ListKind, outcomes: readonly ListOutcome[]) => ListResult;
+  readonly counts: (server: string) => Json;
   forget(server: string): void;
   reorder(names: readonly string[]): void;
 }

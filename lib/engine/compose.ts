@@ -35,6 +35,8 @@ export interface EngineParts {
   readonly bus: EventBus;
   readonly fleet: FleetStream;
   readonly views: Views;
+  /** A subscriber of one of our streams threw. */
+  readonly subscriberFailed: (error: unknown) => void;
   readonly requests: RequestFactory;
   readonly handle: Handler;
   /** By name, in order of declaration. */
@@ -68,7 +70,8 @@ export function compileEngine(config: Config): EngineParts {
   const servers = new Map<string, Server>();
   for (const warning of config.warnings) logger.warn(warning);
   const catalogs: Catalogs = createCatalogs({ config, clock, bus });
-  const views = new Views();
+  const subscriberFailed = (error: unknown): void => logger.error('a subscriber of a stream threw', { error: TroupeError.from(error).detail });
+  const views = new Views(subscriberFailed);
   const snapshot = (): FleetSnapshot => takeSnapshot(clock.wallTime(), servers.values());
   const fleet = createFleetStream(snapshot());
   const requests = createRequestFactory({ clock, principal: config.principal });
@@ -118,6 +121,7 @@ export function compileEngine(config: Config): EngineParts {
     bus,
     fleet,
     views,
+    subscriberFailed,
     requests,
     handle,
     servers,
@@ -130,6 +134,7 @@ export function compileEngine(config: Config): EngineParts {
     addServer(server) {
       const added = new Server(server, deps);
       servers.set(server.name, added);
+      for (const { connection } of added.replicas) views.begin(connection.id);
       catalogs.reorder([...servers.keys()]);
       bus.emit({ type: 'server.added', at: clock.wallTime(), server: server.name });
       fleet.publish(snapshot());

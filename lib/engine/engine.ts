@@ -17,6 +17,7 @@ import { compileEngine, type EngineParts } from './compose.ts';
 import { batch } from '../resilience/batch.ts';
 import type { BatchResult, ConnectionView, Engine, ListResult, RawRequest } from './contract.ts';
 import { aggregate, fanOut, type AggregateRequest, type AggregateResult, type FanOutDeps, type FanOutRequest, type FanOutResult } from './fan-out.ts';
+import { harmless } from './harmless.ts';
 import { inspect } from './inspect.ts';
 import { LIST_PARAMS, listServers } from './lists.ts';
 import { checkArguments, checkText, type RequestOptions, type RequestShape } from './request-factory.ts';
@@ -147,7 +148,7 @@ class TroupeEngine implements Engine {
   }
 
   get fleet$(): Observable<FleetSnapshot> {
-    return this.#parts.fleet.changes;
+    return harmless(this.#parts.fleet.changes, this.#parts.subscriberFailed);
   }
 
   connection(id: string): ConnectionView {
@@ -166,13 +167,14 @@ class TroupeEngine implements Engine {
   }
 
   get events$(): Observable<EngineEvent> {
-    return new Observable((subscriber) => {
+    const events = new Observable<EngineEvent>((subscriber) => {
       const end = this.#parts.bus.on('*', (event: EngineEvent) => {
         subscriber.next(event);
         if (event.type === 'engine.stopped') subscriber.complete();
       });
       return end;
     });
+    return harmless(events, this.#parts.subscriberFailed);
   }
 
   async authorize(name: string): Promise<void> {

@@ -45,7 +45,7 @@ export interface InboundOptions {
 const MINUTE_MS = 60_000;
 
 /** Capabilities follow from the callbacks; what the host declares by itself is laid over them. */
-export function hostCapabilities(host: Host): Json {
+function hostCapabilities(host: Host): Json {
   return Object.freeze({
     ...(host.sample === undefined ? {} : { sampling: {} }),
     ...(host.elicit === undefined ? {} : { elicitation: { form: {}, url: {} } }),
@@ -178,7 +178,7 @@ async function callHost(options: InboundOptions, from: Asker, method: string, pa
         },
         (error: unknown) => {
           settle();
-          reject(error as Error);
+          reject(TroupeError.from(error, { server }));
         },
       );
   });

@@ -46,14 +46,34 @@ function remoteChannel({ server, replica, clock, random }: LinkDeps): Channel {
   const { limits, tls } = server;
   switch (where.kind) {
     case 'http': {
-      const options = { url: where.url, headers: where.headers, limits, clock, random, server: server.name, tls };
+      const options = {
+        url: where.url,
+        headers: where.headers,
+        limits,
+        clock,
+        random,
+        server: server.name,
+        tls,
+      };
       if (where.flavour === 'sse') return createSseChannel(options);
       return where.flavour === 'auto' ? createAutoHttpChannel(options) : createStreamableHttpChannel(options);
     }
     case 'websocket':
-      return createWebSocketChannel({ url: where.url, headers: where.headers, limits, clock, server: server.name, tls });
+      return createWebSocketChannel({
+        url: where.url,
+        headers: where.headers,
+        limits,
+        clock,
+        server: server.name,
+        tls,
+      });
     case 'custom':
-      return createCustomChannel({ transport: where.transport as () => SdkTransport, limits, clock, server: server.name });
+      return createCustomChannel({
+        transport: where.transport as () => SdkTransport,
+        limits,
+        clock,
+        server: server.name,
+      });
     default:
       throw new TroupeError('internal', `no transport for ${where.kind}`, { server: server.name });
   }
@@ -84,9 +104,18 @@ function stdioLink(deps: LinkDeps, place: StdioPlace): Link & { readonly process
     process,
     async connect() {
       const { pid } = await process.start();
-      if (launched === undefined || pid === undefined) throw new TroupeError('stopped', 'the process was stopped', { server: server.name });
+      if (launched === undefined || pid === undefined)
+        throw new TroupeError('stopped', 'the process was stopped', { server: server.name });
       stopWatching = leaveWhenWaiting(pid, clock, leaveGate);
-      return createStdioChannel({ process: launched, limits: server.limits, clock, server: server.name, onFirstByte: leaveGate });
+      return createStdioChannel({
+        process: launched,
+        limits: server.limits,
+        clock,
+        server: server.name,
+        onFirstByte: leaveGate,
+        // The grace time is one for both: the steps from the end of stdin to SIGKILL begin with the closing, not after it.
+        onClosing: () => void process.stop(),
+      });
     },
     async release() {
       stopWatching();
@@ -105,7 +134,12 @@ function inProcessLink(deps: LinkDeps, factory: () => unknown): Link & { readonl
   const process = watched(
     deps,
     new ServerProcess(() => {
-      channel = createInMemoryChannel({ factory, clock, server: server.name, startTimeoutMs: server.startTimeoutMs });
+      channel = createInMemoryChannel({
+        factory,
+        clock,
+        server: server.name,
+        startTimeoutMs: server.startTimeoutMs,
+      });
       return Promise.resolve({
         pid: undefined,
         exited,
@@ -121,7 +155,8 @@ function inProcessLink(deps: LinkDeps, factory: () => unknown): Link & { readonl
     process,
     async connect() {
       await process.start();
-      if (channel === undefined) throw new TroupeError('stopped', 'the server was stopped', { server: server.name });
+      if (channel === undefined)
+        throw new TroupeError('stopped', 'the server was stopped', { server: server.name });
       return channel;
     },
     release: () => process.stop(),

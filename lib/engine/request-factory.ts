@@ -85,12 +85,12 @@ function withMeta(params: Json | undefined, meta: Json | undefined): Json | unde
   return { ...params, _meta: { ...(isJson(own) ? own : {}), ...meta } };
 }
 
-export function principalOf(principal: Principal | string): Principal {
+function principalOf(principal: Principal | string): Principal {
   return typeof principal === 'string' ? { id: principal } : principal;
 }
 
 /** A timer cannot hold more than 2^31 − 1 ms, and NaN or a negative number would fire at once. */
-export function checkTimeout(timeoutMs: number): void {
+function checkTimeout(timeoutMs: number): void {
   if (typeof timeoutMs === 'number' && timeoutMs > 0 && timeoutMs <= MAX_TIMER_MS) return;
   throw new TroupeError(
     'invalid_request',

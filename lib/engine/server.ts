@@ -196,15 +196,14 @@ export class Server {
 
   #pooled(replica: Replica): Pooled {
     const { connection } = replica;
-    const { config } = this;
-    const server = this;
+    const { config, pool, watched } = this;
     return {
       id: connection.id,
       server: config.name,
       get evictable() {
         const { session } = connection;
-        if (session === undefined || session.inFlight > 0 || server.pool.inFlight > 0) return false;
-        return !config.pinned && server.watched.size === 0 && config.affinity?.mode !== 'strict';
+        if (session === undefined || session.inFlight > 0 || pool.inFlight > 0) return false;
+        return !config.pinned && watched.size === 0 && config.affinity?.mode !== 'strict';
       },
       evict: () => connection.disconnect(config.stop.graceMs),
     };
@@ -213,7 +212,7 @@ export class Server {
   /** Asks for log messages from `level` on: now, and of each later session. */
   async setLogLevel(level: string): Promise<void> {
     this.#logLevel = level;
-    await Promise.all(this.replicas.map(({ connection }) => connection.session?.setLogLevel(level)));
+    await Promise.all(this.replicas.flatMap(({ connection }) => connection.session?.setLogLevel(level) ?? []));
   }
 
   /** Lets pending work finish for at most `graceMs`. */

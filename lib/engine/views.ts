@@ -2,34 +2,49 @@ import { Observable, ReplaySubject, Subject } from 'rxjs';
 import type { ServerProcess } from '../connection/server-process.ts';
 import type { ConnectionState } from '../core/events.ts';
 import type { ConnectionView, ProcessView } from './contract.ts';
+import { harmless } from './harmless.ts';
 import type { Replica, Server } from './server.ts';
 
 /** Connections as streams. One subject per connection, made when first asked for. */
 export class Views {
   readonly #states = new Map<string, Subject<ConnectionState>>();
   readonly #ended = new Set<string>();
+  readonly #onFault: (error: unknown) => void;
+
+  constructor(onFault: (error: unknown) => void) {
+    this.#onFault = onFault;
+  }
 
   view(server: Server, replica: Replica): ConnectionView {
     const { connection } = replica;
     const states = this.#stream(connection.id);
+    const onFault = this.#onFault;
     return {
       id: connection.id,
       server: server.name,
       get state() {
         return connection.state;
       },
-      state$: new Observable((subscriber) => {
-        subscriber.next(connection.state);
-        return states.subscribe(subscriber);
-      }),
+      state$: harmless(
+        new Observable((subscriber) => {
+          subscriber.next(connection.state);
+          return states.subscribe(subscriber);
+        }),
+        onFault,
+      ),
       get process() {
-        return replica.process === undefined ? undefined : processView(replica.process);
+        return replica.process === undefined ? undefined : processView(replica.process, onFault);
       },
     };
   }
 
   moved(id: string, to: ConnectionState): void {
     this.#states.get(id)?.next(to);
+  }
+
+  /** A connection of this id was added, perhaps after an earlier one was removed. */
+  begin(id: string): void {
+    this.#ended.delete(id);
   }
 
   /** The connection was stopped or removed: its stream completes. */
@@ -50,25 +65,28 @@ export class Views {
   }
 }
 
-function processView(process: ServerProcess): ProcessView {
+function processView(process: ServerProcess, onFault: (error: unknown) => void): ProcessView {
   return {
     get state() {
       return process.state;
     },
-    state$: new Observable((subscriber) => {
-      const states = new ReplaySubject<ServerProcess['state']>(1);
-      const end = process.subscribe((state) => {
-        states.next(state);
-        if (state === 'Stopped') states.complete();
-      });
-      states.next(process.state);
-      if (process.state === 'Stopped') states.complete();
-      const subscription = states.subscribe(subscriber);
-      return () => {
-        end();
-        subscription.unsubscribe();
-      };
-    }),
+    state$: harmless(
+      new Observable((subscriber) => {
+        const states = new ReplaySubject<ServerProcess['state']>(1);
+        const end = process.subscribe((state) => {
+          states.next(state);
+          if (state === 'Stopped') states.complete();
+        });
+        states.next(process.state);
+        if (process.state === 'Stopped') states.complete();
+        const subscription = states.subscribe(subscriber);
+        return () => {
+          end();
+          subscription.unsubscribe();
+        };
+      }),
+      onFault,
+    ),
     get pid() {
       return process.pid;
     },

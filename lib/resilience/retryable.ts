@@ -65,7 +65,7 @@ const BROKEN_WAY: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
 ]);
 
 /** Whether a second execution is harmless. */
-export function isRepeatable(operation: OperationClass): boolean {
+function isRepeatable(operation: OperationClass): boolean {
   return operation !== 'unsafe';
 }
 

@@ -24,7 +24,7 @@ export interface OutlierOptions {
   readonly failureShare?: number;
 }
 
-export const DEFAULT_OUTLIER: Readonly<Required<OutlierOptions>> = {
+const DEFAULT_OUTLIER: Readonly<Required<OutlierOptions>> = {
   intervalMs: 10_000,
   consecutive: 5,
   ejectionMs: 30_000,

@@ -9,7 +9,7 @@ export interface TierOptions {
   readonly factor?: number | undefined;
 }
 
-export const DEFAULT_TIER_FACTOR = 1.4;
+const DEFAULT_TIER_FACTOR = 1.4;
 
 export function tierOptions(
   options: TierOptions = {},

@@ -73,7 +73,7 @@ export class Supervisor {
   }
 
   async #startAll(): Promise<void> {
-    await Promise.all(this.#options.members().map((member) => (member.config.lazy ? undefined : this.begin(member))));
+    await Promise.all(this.#options.members().filter(({ config }) => !config.lazy).map((member) => this.begin(member)));
   }
 
   /** Reverse order of declaration: each is told to end before the one declared earlier, all share the same time. */

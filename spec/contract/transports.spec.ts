@@ -49,7 +49,7 @@ describeTransport({
     server.on('connection', (socket) => {
       const write = (message: unknown): void => socket.send(JSON.stringify(message));
       const mini = createMiniServer({ revision, push: write });
-      socket.on('message', (data) => void mini.receive(JSON.parse(String(data)), write));
+      socket.on('message', (data) => void mini.receive(JSON.parse((data as Buffer).toString()), write));
     });
     await new Promise((resolve) => server.once('listening', resolve));
     const { port } = server.address() as { port: number };

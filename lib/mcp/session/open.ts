@@ -4,7 +4,6 @@ import {
   Client,
   LOG_LEVEL_META_KEY,
   PROTOCOL_VERSION_META_KEY,
-  type ClientCapabilities,
   type Implementation,
   type PriorDiscovery,
   type VersionNegotiationOptions,
@@ -22,7 +21,7 @@ import { LiveSession } from './live-session.ts';
 import type { HostDoor, Session } from './session.ts';
 import type { Verdict, Verdicts } from './verdicts.ts';
 
-export const MODERN_REVISION = '2026-07-28';
+const MODERN_REVISION = '2026-07-28';
 
 export interface OpenOptions {
   readonly wire: Wire;
@@ -107,7 +106,7 @@ function createClient(options: OpenOptions, prior: Verdict | undefined): Client 
           probe: { timeoutMs: Math.max(1, Math.round(options.timeoutMs * (wire.channel.kind === 'stdio' ? PROBE_SHARE : 1))) },
         };
   const client = new Client(options.clientInfo, {
-    capabilities: host.capabilities as ClientCapabilities,
+    capabilities: host.capabilities,
     // Results are checked by our own lane; the SDK's default validator compiles every schema it sees and keeps it.
     jsonSchemaValidator: { getValidator: () => (input) => ({ valid: true, data: input as never, errorMessage: undefined }) },
     ...(negotiation === undefined ? {} : { versionNegotiation: negotiation }),
@@ -146,15 +145,26 @@ function envelope(options: OpenOptions, version: string): Json {
 async function confirm(session: LiveSession, options: OpenOptions): Promise<void> {
   const method = ['tools/list', 'resources/list', 'prompts/list'].find((m) => session.supports(m));
   if (method === undefined) return;
+  let result: Json;
   try {
-    await session.request({ method, params: undefined, cancellation: options.cancellation });
+    result = await session.request({ method, params: undefined, cancellation: options.cancellation });
   } catch (error) {
     const known = TroupeError.from(error);
     if (known.code === 'cancelled' || known.code === 'deadline_exceeded') throw known;
     if (known.code === 'unavailable' || known.code === 'auth_required' || known.code === 'connection_lost') throw known;
-    options.verdicts.drop(options.verdictKey);
-    throw known.with({ data: { reopen: 'probe' satisfies Reopen, reason: 'the cached verdict is stale' } });
+    throw stale(options, known);
   }
+  // Many legacy servers answer whatever comes, `initialize` or not; but a modern result says its type.
+  if (result['resultType'] === undefined) {
+    const { server, connection } = options.wire;
+    throw stale(options, new TroupeError('protocol_error', `${method} was answered in the legacy way`, { server, connection, delivery: 'answered' }));
+  }
+}
+
+/** The verdict on file is forgotten, and the next opening asks. */
+function stale(options: OpenOptions, error: TroupeError): TroupeError {
+  options.verdicts.drop(options.verdictKey);
+  return error.with({ data: { reopen: 'probe' satisfies Reopen, reason: 'the cached verdict is stale' } });
 }
 
 function failedOpening(error: unknown, options: OpenOptions, prior: Verdict | undefined): TroupeError {

@@ -19,7 +19,7 @@ export interface VerdictStore {
  * A stale modern verdict fails loudly, a stale legacy one succeeds for ever (an upgraded server still answers
  * `initialize`): both are supplied for at most a day.
  */
-export const VERDICT_TTL_MS = 24 * 60 * 60 * 1000;
+const VERDICT_TTL_MS = 24 * 60 * 60 * 1000;
 
 export interface Verdicts {
   get(key: string): Verdict | undefined;

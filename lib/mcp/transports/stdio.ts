@@ -18,6 +18,8 @@ export interface StdioChannelOptions {
   readonly onFirstByte?: (() => void) | undefined;
   /** Hears what the server writes to stderr, as text in pieces of any size. */
   readonly onStderr?: ((text: string) => void) | undefined;
+  /** Told once, when `close` was called: now the process may be ended, within the same time. */
+  readonly onClosing?: (() => void) | undefined;
 }
 
 /**
@@ -126,6 +128,7 @@ class StdioChannel implements Channel {
     this.#flush();
     this.#why ??= 'the connection was closed';
     this.#process.endInput();
+    this.#options.onClosing?.();
     const disarm = this.#options.clock.after(Math.max(0, graceMs), () => this.#end());
     await this.#ended;
     disarm();
