@@ -266,6 +266,16 @@ export interface ResolvedServer {
   readonly extensions: Json;
 }
 
+/** `{ match: 'file://**', to: 'files' }`, or by MIME type: `{ type: 'image/*', to: ['pictures', 'files'] }`. */
+export interface RouteConfig {
+  /** Globs of the URI, one of which must match. */
+  readonly match?: string | readonly string[] | undefined;
+  /** Globs of the MIME type, one of which must match. */
+  readonly type?: string | readonly string[] | undefined;
+  /** The server, or several, asked in this order. */
+  readonly to: string | readonly string[];
+}
+
 export type Naming = 'prefixed' | 'transparent' | ((server: string, name: string) => string);
 
 /** With each call to the host: who asks, for whom, and when to give up. */
@@ -315,6 +325,8 @@ export interface Config {
   readonly naming: Naming;
   readonly host: Host;
   readonly interceptors: readonly Interceptor[];
+  /** Which server has which resources, whoever lists them; the first rule that fits decides. */
+  readonly routes: readonly RouteConfig[];
   readonly policy: PolicyConfig | undefined;
   readonly principal: Principal | undefined;
   readonly secure: boolean;
@@ -465,6 +477,7 @@ export interface EngineConfig {
   readonly naming?: Naming | undefined;
   readonly host?: HostInput | undefined;
   readonly interceptors?: readonly Interceptor[] | undefined;
+  readonly routes?: readonly RouteConfig[] | undefined;
   readonly policy?: PolicyConfig | undefined;
   readonly principal?: Principal | string | undefined;
   readonly secure?: boolean | undefined;

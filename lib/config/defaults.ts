@@ -289,6 +289,7 @@ export const OPTION_ROWS: readonly OptionRow[] = [
     'nothing',
     'what servers may ask of the host: `sample`, `elicit`, `roots`, `log`, `capabilities`',
   ),
+  row('engine', 'routes', '[]', 'resources by pattern or type to servers: `{ match: "file://**", to: "files" }`'),
   row('engine', 'interceptors', '[]', 'your own layers; the first is the outermost'),
   row('engine', 'policy', 'allow', 'who may do what'),
   row('engine', 'principal', 'nobody', 'on whose behalf requests without a principal are made'),

@@ -1,7 +1,7 @@
 import type { Interceptor } from '../core/interceptor.ts';
 import type { Json } from '../core/json-rpc.ts';
 import type { Principal } from '../core/request.ts';
-import type { AuditConfig, Config, Host, Naming, PolicyConfig, Root } from './config.ts';
+import type { AuditConfig, Config, Host, Naming, PolicyConfig, Root, RouteConfig } from './config.ts';
 import * as defaults from './defaults.ts';
 import { below, Fields, invalid, isObject, kindOf, nearest, own, type At } from './fields.ts';
 import { defaultsOf, readCache, readGroup, readRestart, readStop } from './groups.ts';
@@ -31,6 +31,7 @@ export function readSettings(options: Fields, reading: Reading): Settings {
     naming: readNaming(options),
     host: readHost(options, reading),
     interceptors: readInterceptors(options),
+    routes: readRoutes(options),
     policy: readPolicy(options),
     principal: readPrincipal(options),
     secure: options.boolean('secure') ?? false,
@@ -95,6 +96,15 @@ function readRoots(roots: readonly unknown[], at: At, reading: Reading): readonl
       return Object.freeze({ ...fields.rest(), uri: expandedUri, ...(name === undefined ? {} : { name }) });
     }),
   );
+}
+
+/** The outline only: patterns and server names are checked where the rules are made. */
+function readRoutes(options: Fields): readonly RouteConfig[] {
+  const value = options.get('routes');
+  if (value === undefined) return Object.freeze([]);
+  const at = options.place('routes');
+  if (!Array.isArray(value)) throw invalid(at, `is ${kindOf(value)}`, 'give a list of { match, to }');
+  return Object.freeze([...(value as readonly RouteConfig[])]);
 }
 
 function readInterceptors(options: Fields): readonly Interceptor[] {

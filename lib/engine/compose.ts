@@ -10,6 +10,8 @@ import type { Request } from '../core/request.ts';
 import { createLauncher } from '../mcp/process.ts';
 import { createVerdicts } from '../mcp/session/verdicts.ts';
 import { createValidators } from '../mcp/wire/validators.ts';
+import { createRoutingRules } from '../routing/rules.ts';
+import { compileGlob } from '../security/glob.ts';
 import { createFleetStream, type FleetSnapshot, type FleetStream } from '../supervision/fleet.ts';
 import { ConnectionPool } from '../supervision/pool.ts';
 import { createStartGate } from '../supervision/start-gate.ts';
@@ -114,7 +116,12 @@ export function compileEngine(config: Config): EngineParts {
       fleet.publish(snapshot());
     },
   };
-  const handle = buildPipeline({ config, clock, random, logger, bus, servers, catalog: catalogs.current, knows: catalogs.knows, inbound, connections });
+  const rules = createRoutingRules(
+    config.routes,
+    (pattern, kind) => compileGlob(pattern, { kind }),
+    new Set(config.servers.map((server) => server.name)),
+  );
+  const handle = buildPipeline({ config, clock, random, logger, bus, servers, catalog: catalogs.current, knows: catalogs.knows, inbound, connections, rules });
 
   return {
     clock,

@@ -14,6 +14,7 @@ import { inputRounds } from '../resilience/input-rounds.ts';
 import { rateLimit } from '../resilience/rate-limit.ts';
 import { retry } from '../resilience/retry.ts';
 import { singleFlight } from '../resilience/single-flight.ts';
+import type { RoutingRules } from '../routing/rules.ts';
 import { createRoute } from '../routing/route.ts';
 import type { ConnectionPool } from '../supervision/pool.ts';
 import type { EventBus } from '../telemetry/event-bus.ts';
@@ -34,6 +35,7 @@ export interface PipelineDeps {
   readonly knows: (server: string, kind: ListKind) => boolean;
   readonly inbound: Inbound;
   readonly connections: ConnectionPool;
+  readonly rules: RoutingRules;
 }
 
 /** `logging/setLevel` in both eras: now and for each later session. */
@@ -85,7 +87,7 @@ export function buildPipeline(deps: PipelineDeps): Handler {
     // The host's own: above resolve, since they may rewrite the name.
     ...config.interceptors,
     // From name to server: above everything that needs to know the server.
-    resolve({ catalog: deps.catalog, knows: deps.knows, servers }),
+    resolve({ catalog: deps.catalog, knows: deps.knows, servers, rules: deps.rules }),
     // The level outlives sessions, so the server keeps it; below resolve, since it needs the server.
     logLevel(servers),
     // Above failover: what is remembered is asked of nobody. Reads only, opt-in for tools.

@@ -4,6 +4,7 @@ import type { ListKind } from '../core/events.ts';
 import type { Handler, Interceptor, Response } from '../core/interceptor.ts';
 import { isJson, type Json } from '../core/json-rpc.ts';
 import { amend, type OperationClass, type Request } from '../core/request.ts';
+import type { RoutingRules } from '../routing/rules.ts';
 import { ensureListed } from './listing.ts';
 import type { Server } from './server.ts';
 
@@ -12,13 +13,15 @@ export interface ResolveDeps {
   /** Whether the server has ever said what it has of this kind. */
   readonly knows: (server: string, kind: ListKind) => boolean;
   readonly servers: ReadonlyMap<string, Server>;
+  /** The host's word on where resources are; it counts before what servers list. */
+  readonly rules: RoutingRules;
 }
 
 /** What finds the server of a method: its kind of list, and where the name stands in the params. */
 interface Finder {
   readonly kind: ListKind;
   /** The server and the params as it knows them; throws `not_found` or `ambiguous_name`. */
-  find(request: Request, catalog: Catalog, among: readonly string[] | undefined): Found;
+  find(request: Request, catalog: Catalog, among: readonly string[] | undefined, rules: RoutingRules): Found;
 }
 
 interface Found {
@@ -40,16 +43,16 @@ export function resolve(deps: ResolveDeps): Interceptor {
     if (request.server !== undefined) return given(request, deps, next);
     const finder = FINDERS[request.method];
     if (finder === undefined) return only(request, deps, next);
-    const found = attempt(finder, request, deps.catalog());
+    const found = attempt(finder, request, deps);
     if (!(found instanceof TroupeError)) return ask(request, found, deps, next);
     return found.code === 'not_found' ? search(request, finder, found, deps, next) : Promise.reject(found);
   };
 }
 
 /** The search as a value: not finding is an ordinary outcome here. */
-function attempt(finder: Finder, request: Request, catalog: Catalog, among?: readonly string[]): Found | TroupeError {
+function attempt(finder: Finder, request: Request, deps: ResolveDeps, among?: readonly string[]): Found | TroupeError {
   try {
-    return finder.find(request, catalog, among);
+    return finder.find(request, deps.catalog(), among, deps.rules);
   } catch (error) {
     return TroupeError.from(error);
   }
@@ -63,7 +66,7 @@ function given(request: Request, deps: ResolveDeps, next: Handler): Promise<Resp
   }
   request.facts.server = server;
   const finder = FINDERS[request.method];
-  const found = finder === undefined ? undefined : attempt(finder, request, deps.catalog(), [server]);
+  const found = finder === undefined ? undefined : attempt(finder, request, deps, [server]);
   if (found === undefined || found instanceof TroupeError) return next(request);
   return next(amend(request, { params: found.params, operation: operationOf(request, found, deps) }));
 }
@@ -95,7 +98,7 @@ async function search(
     asked.map((server) => ensureListed(server, finder.kind, { cancellation, again: false, knows: () => false })),
   );
   cancellation.throwIfCancelled();
-  const found = asked.length === 0 ? missing : attempt(finder, request, deps.catalog());
+  const found = asked.length === 0 ? missing : attempt(finder, request, deps);
   if (!(found instanceof TroupeError)) return ask(request, found, deps, next);
   if (found.code !== 'not_found') throw found;
   const failed = outcomes.find(({ error }) => error !== undefined);
@@ -155,7 +158,9 @@ const FINDERS: Readonly<Record<string, Finder>> = {
   },
   'resources/read': {
     kind: 'resources',
-    find(request, catalog, among) {
+    find(request, catalog, among, rules) {
+      const ruled = among === undefined ? ruledServers(request.target ?? '', catalog, rules) : undefined;
+      if (ruled !== undefined) return { server: ruled[0] ?? '', params: request.params ?? {}, others: ruled.slice(1) };
       const [first = '', ...others] = catalog.resource(request.target ?? '', lookup(among)).servers;
       return { server: first, params: request.params ?? {}, others };
     },
@@ -174,6 +179,16 @@ const FINDERS: Readonly<Record<string, Finder>> = {
     },
   },
 };
+
+/** A rule may ask for the MIME type, which only a listed resource has. */
+function ruledServers(uri: string, catalog: Catalog, rules: RoutingRules): readonly string[] | undefined {
+  return rules.serversFor(uri) ?? rules.serversFor(uri, mimeTypeOf(uri, catalog));
+}
+
+function mimeTypeOf(uri: string, catalog: Catalog): string | undefined {
+  for (const item of catalog.list('resources')) if (item.uri === uri && typeof item.mimeType === 'string') return item.mimeType;
+  return undefined;
+}
 
 function lookup(among: readonly string[] | undefined): { readonly servers: readonly string[] } | undefined {
   return among === undefined ? undefined : { servers: among };

@@ -67,6 +67,8 @@ export interface Replica {
   /** Of the tools it lists; replicas form one pool only while theirs agree. */
   fingerprint: string | undefined;
   odd: boolean;
+  /** Sessions so far. */
+  sessions: number;
 }
 
 /** A named entry of the configuration at run time: its replicas, and what outlives their sessions. */
@@ -245,6 +247,7 @@ export class Server {
       endWatch: undefined,
       fingerprint: undefined,
       odd: false,
+      sessions: 0,
     };
     replica.connection = new Connection({
       id: config.id,
@@ -340,6 +343,7 @@ export class Server {
     });
     replica.lists = lists;
     replica.lastSession = session;
+    replica.sessions += 1;
     this.#openPath(replica, session);
     this.#watchHealth(replica, session);
     lists.start();
@@ -451,6 +455,10 @@ function candidate(replica: Replica, server: ResolvedServer): Candidate {
     get availability() {
       if (connection.session === undefined || replica.breaker?.admits === false) return 'impossible';
       return replica.odd ? 'suspect' : 'usable';
+    },
+    /** A legacy session is the server's memory of us; a modern server has none. */
+    get epoch() {
+      return replica.lastSession?.era === 'legacy' ? replica.sessions : undefined;
     },
     get blocked() {
       const { breaker } = replica;
