@@ -357,6 +357,11 @@ describe('what is left', () => {
         .getActiveResourcesInfo()
         .filter((name) => /Pipe|Process/.test(name))
         .sort();
+    // Handles close at the end of a turn of the loop.
+    const turns = async (): Promise<void> => {
+      for (let turn = 0; turn < 5; turn += 1) await new Promise((resolve) => void setImmediate(resolve));
+    };
+    await turns();
     const before = held();
     const listeners = globalThis.process.listenerCount('exit');
     for (const mode of ['echo', 'ignore-all', 'exit', 'close-stdout', 'pipe-holding-child', 'deaf']) {
@@ -365,8 +370,7 @@ describe('what is left', () => {
       await process.terminate({ eofMs: 20, sigtermMs: 20 });
       await channel.close(0);
     }
-    // Handles close at the end of a turn of the loop.
-    for (let turn = 0; turn < 5; turn += 1) await new Promise((resolve) => void setImmediate(resolve));
+    await turns();
     expect(held()).toEqual(before);
     expect(globalThis.process.listenerCount('exit')).toBe(listeners);
     expect(nursery.left()).toEqual([]);
