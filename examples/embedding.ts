@@ -19,7 +19,9 @@ try {
   const { items, failures } = await engine.listTools();
   console.log(`${items.length} tools, ${failures.length} failures`);
 
-  const largest = await engine.callTool('planets__query', { sql: 'SELECT name FROM planet ORDER BY radius_km DESC LIMIT 1' });
+  const largest = await engine.callTool('planets__query', {
+    sql: 'SELECT name FROM planet ORDER BY radius_km DESC LIMIT 1',
+  });
   console.log('the largest planet here:', JSON.stringify(largest['structuredContent']));
 
   // One deadline for the whole operation; the error says what is known about the request.

@@ -10,7 +10,9 @@ import { npmServer } from './servers/npm.ts';
 const engine = createEngine({ servers: { memory: npmServer('@modelcontextprotocol/server-memory') } });
 
 engine.on('connection.changed', ({ connection, from, to, retryInMs }) => {
-  console.log(`${connection}: ${from} → ${to}${retryInMs === undefined ? '' : ` (again in ${retryInMs} ms)`}`);
+  console.log(
+    `${connection}: ${from} → ${to}${retryInMs === undefined ? '' : ` (again in ${retryInMs} ms)`}`,
+  );
 });
 const usable = engine.fleet$
   .pipe(map(({ servers }) => servers.filter((s) => s.availability === 'usable').length))
@@ -24,7 +26,9 @@ try {
   const round = firstValueFrom(memory.state$.pipe(take(5), toArray()));
   if (pid !== undefined) process.kill(pid, 'SIGKILL');
   console.log('seen:', (await round).join(' → '));
-  await firstValueFrom(engine.fleet$.pipe(filter(({ connections }) => connections.every((c) => c.state === 'Connected'))));
+  await firstValueFrom(
+    engine.fleet$.pipe(filter(({ connections }) => connections.every((c) => c.state === 'Connected'))),
+  );
 } finally {
   await engine.stop();
   usable.unsubscribe();

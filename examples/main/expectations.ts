@@ -21,13 +21,23 @@ export class Expectations {
   }
 
   /** Runs `measure` and compares; what it throws is a finding too. */
-  async expect<T>(what: string, expected: string, measure: () => Promise<T> | T, holds: (value: T) => boolean): Promise<void> {
+  async expect<T>(
+    what: string,
+    expected: string,
+    measure: () => Promise<T> | T,
+    holds: (value: T) => boolean,
+  ): Promise<void> {
     let finding: Finding;
     try {
       const value = await measure();
       finding = { what, expected, measured: brief(value), held: holds(value) };
     } catch (error) {
-      finding = { what, expected, measured: error instanceof Error ? error.message : String(error), held: false };
+      finding = {
+        what,
+        expected,
+        measured: error instanceof Error ? error.message : String(error),
+        held: false,
+      };
     }
     this.findings.push(finding);
     this.#report(finding);

@@ -26,7 +26,9 @@ export class Screen {
     const code = event.to === 'Connected' ? 32 : event.to === 'Error' ? 31 : 2;
     const why = event.error === undefined ? '' : `  ${event.error.detail.slice(0, 90)}`;
     const retry = event.retryInMs === undefined ? '' : `  (again in ${event.retryInMs} ms)`;
-    this.#line(`  ${seconds} s  ${event.connection.padEnd(16)} ${event.from} → ${this.#paint(code, event.to)}${why}${retry}`);
+    this.#line(
+      `  ${seconds} s  ${event.connection.padEnd(16)} ${event.from} → ${this.#paint(code, event.to)}${why}${retry}`,
+    );
   }
 
   finding({ what, measured, held, expected }: Finding): void {
@@ -47,7 +49,11 @@ export class Screen {
     ]);
     const head = ['server', 'transport', 'era', 'revision', 'state', 'calls', 'latency', 'restarts'];
     const widths = head.map((cell, i) => Math.max(cell.length, ...rows.map((row) => row[i]?.length ?? 0)));
-    const format = (row: readonly string[]): string => row.map((cell, i) => cell.padEnd(widths[i] ?? 0)).join('  ').trimEnd();
+    const format = (row: readonly string[]): string =>
+      row
+        .map((cell, i) => cell.padEnd(widths[i] ?? 0))
+        .join('  ')
+        .trimEnd();
     this.#line(`  ${this.#paint(1, format(head))}`);
     for (const row of rows) this.#line(`  ${format(row)}`);
   }

@@ -15,9 +15,13 @@ database.run(`
   INSERT INTO visit (planet, mission) VALUES ('Venus', 'Venera 7'), ('Mars', 'Viking 1'), ('Mars', 'Curiosity');
 `);
 
-const tables = (): string[] => rows(`SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name`).map((row) => String(row['name']));
+const tables = (): string[] =>
+  rows(`SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name`).map((row) => String(row['name']));
 
-function rows(sql: string, parameters: readonly (string | number | null)[] = []): Array<Record<string, unknown>> {
+function rows(
+  sql: string,
+  parameters: readonly (string | number | null)[] = [],
+): Array<Record<string, unknown>> {
   const statement = database.prepare(sql);
   try {
     statement.bind([...parameters]);
@@ -43,7 +47,8 @@ export function buildDatabaseServer(): McpServer {
       annotations: { readOnlyHint: true },
     },
     ({ sql, parameters }) => {
-      if (!/^\s*select\b/i.test(sql)) return { isError: true, content: [{ type: 'text', text: 'only SELECT is read here; use execute' }] };
+      if (!/^\s*select\b/i.test(sql))
+        return { isError: true, content: [{ type: 'text', text: 'only SELECT is read here; use execute' }] };
       const structuredContent = { rows: rows(sql, parameters) };
       return { structuredContent, content: [{ type: 'text', text: JSON.stringify(structuredContent.rows) }] };
     },
@@ -69,7 +74,15 @@ export function buildDatabaseServer(): McpServer {
     { description: 'All rows of one table', mimeType: 'application/json' },
     (uri, { table }) => {
       if (!tables().includes(String(table))) throw new Error(`no table ${String(table)}`);
-      return { contents: [{ uri: uri.href, mimeType: 'application/json', text: JSON.stringify(rows(`SELECT * FROM "${String(table)}"`)) }] };
+      return {
+        contents: [
+          {
+            uri: uri.href,
+            mimeType: 'application/json',
+            text: JSON.stringify(rows(`SELECT * FROM "${String(table)}"`)),
+          },
+        ],
+      };
     },
   );
   server.registerPrompt(
@@ -78,7 +91,9 @@ export function buildDatabaseServer(): McpServer {
       description: 'Asks for a description of one planet.',
       argsSchema: z.object({
         planet: completable(z.string(), (start) =>
-          rows('SELECT name FROM planet WHERE name LIKE ? ORDER BY name', [`${start}%`]).map((row) => String(row['name'])),
+          rows('SELECT name FROM planet WHERE name LIKE ? ORDER BY name', [`${start}%`]).map((row) =>
+            String(row['name']),
+          ),
         ),
       }),
     },
@@ -86,7 +101,10 @@ export function buildDatabaseServer(): McpServer {
       messages: [
         {
           role: 'user',
-          content: { type: 'text', text: `Describe ${planet}: ${JSON.stringify(rows('SELECT * FROM planet WHERE name = ?', [planet]))}` },
+          content: {
+            type: 'text',
+            text: `Describe ${planet}: ${JSON.stringify(rows('SELECT * FROM planet WHERE name = ?', [planet]))}`,
+          },
         },
       ],
     }),

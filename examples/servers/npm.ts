@@ -48,6 +48,8 @@ function portOf(child: ChildProcess, packageName: string): Promise<number> {
       const found = /listening on port (\d+)/.exec(text)?.[1];
       if (found !== undefined) resolve(Number(found));
     });
-    child.once('exit', (code) => reject(new Error(`${packageName} ended with ${code} before it listened: ${text}`)));
+    child.once('exit', (code) =>
+      reject(new Error(`${packageName} ended with ${code} before it listened: ${text}`)),
+    );
   });
 }

@@ -16,7 +16,9 @@ class SocketTransport implements Transport {
   }
 
   start(): Promise<void> {
-    this.#socket.on('message', (data: RawData) => this.onmessage?.(JSON.parse((data as Buffer).toString()) as JSONRPCMessage));
+    this.#socket.on('message', (data: RawData) =>
+      this.onmessage?.(JSON.parse((data as Buffer).toString()) as JSONRPCMessage),
+    );
     this.#socket.on('close', () => this.onclose?.());
     this.#socket.on('error', (error) => this.onerror?.(error));
     return Promise.resolve();
@@ -60,7 +62,9 @@ function buildClock(): McpServer {
   clock.registerTool(
     'now',
     { description: 'The time in one time zone.', inputSchema: z.object({ zone: z.string().default('UTC') }) },
-    ({ zone }) => ({ content: [{ type: 'text', text: new Date().toLocaleString('en-GB', { timeZone: zone }) }] }),
+    ({ zone }) => ({
+      content: [{ type: 'text', text: new Date().toLocaleString('en-GB', { timeZone: zone }) }],
+    }),
   );
   return clock;
 }
