@@ -198,21 +198,20 @@ function topState(value: unknown): ConnectionState {
   return (typeof value === 'string' ? value : Object.keys(value as object)[0]) as ConnectionState;
 }
 
-/** XState's timers on our clock, so that backoff runs on virtual time in tests. */
+/**
+ * XState's timers on our clock, so that backoff runs on virtual time in tests. They keep the host running, as the process
+ * or socket does that they stand in for: a host that waits for a lost server must not end in the middle of a backoff.
+ */
 function xstateClock(clock: Clock): { setTimeout: (fn: () => void, ms: number) => number; clearTimeout: (id: number) => void } {
   const armed = new Map<number, () => void>();
   let next = 1;
   return {
     setTimeout(fn, ms) {
       const id = next++;
-      const disarm = clock.after(
-        ms,
-        () => {
-          armed.delete(id);
-          fn();
-        },
-        { unref: true },
-      );
+      const disarm = clock.after(ms, () => {
+        armed.delete(id);
+        fn();
+      });
       armed.set(id, disarm);
       return id;
     },
