@@ -104,10 +104,11 @@ export class Connection {
     return this.#restarts;
   }
 
-  /** Whether it will be Connected without anybody doing anything. */
+  /** Whether it is expected to be Connected soon without anybody doing anything; of a parked one nobody expects it. */
   get willConnect(): boolean {
     if (this.#state === 'Connecting' || this.#state === 'Initializing') return true;
-    return this.#state === 'Error' && this.#actor.getSnapshot().context.verdict?.delayMs !== undefined;
+    const { verdict } = this.#actor.getSnapshot().context;
+    return this.#state === 'Error' && verdict?.delayMs !== undefined && !verdict.parked;
   }
 
   /** Begins to connect, or does so at once instead of after the backoff. Does nothing when already under way. */

@@ -23,6 +23,7 @@ import { createLink } from './links.ts';
 import type { ListOutcome } from './listing.ts';
 import { buildPipeline } from './pipeline.ts';
 import { createRequestFactory, type RequestFactory, type RequestOptions, type RequestShape } from './request-factory.ts';
+import { holderOf, type ResolveDeps } from './resolve.ts';
 import { Server, type ServerDeps } from './server.ts';
 import { takeSnapshot } from './snapshot.ts';
 import { stateFile } from './state-file.ts';
@@ -41,6 +42,8 @@ export interface EngineParts {
   readonly subscriberFailed: (error: unknown) => void;
   readonly requests: RequestFactory;
   readonly handle: Handler;
+  /** How long an operation may take whose caller has not said: as long as the server that it will go to allows. */
+  timeoutMs(shape: RequestShape): number;
   /** By name, in order of declaration. */
   readonly servers: ReadonlyMap<string, Server>;
   catalog(): Catalog;
@@ -121,10 +124,19 @@ export function compileEngine(config: Config): EngineParts {
     (pattern, kind) => compileGlob(pattern, { kind }),
     new Set(config.servers.map((server) => server.name)),
   );
-  const handle = buildPipeline({ config, clock, random, logger, bus, servers, catalog: catalogs.current, knows: catalogs.knows, inbound, connections, rules });
+  const resolving: ResolveDeps = { catalog: catalogs.current, knows: catalogs.knows, servers, rules };
+  const handle = buildPipeline({ ...resolving, config, clock, random, logger, bus, inbound, connections });
+
+  /** Looking for the holder costs as much as a call in the catalog; where all have the same time nobody needs to know. */
+  const oneTime = (): boolean => {
+    for (const { config: own } of servers.values()) if (own.timeoutMs !== config.timeoutMs) return false;
+    return true;
+  };
+  let uniform = true;
 
   return {
     clock,
+    timeoutMs: (shape) => (uniform ? config.timeoutMs : (holderOf(shape, resolving)?.config.timeoutMs ?? config.timeoutMs)),
     bus,
     fleet,
     views,
@@ -141,6 +153,7 @@ export function compileEngine(config: Config): EngineParts {
     addServer(server) {
       const added = new Server(server, deps);
       servers.set(server.name, added);
+      uniform = oneTime();
       for (const { connection } of added.replicas) views.begin(connection.id);
       catalogs.reorder([...servers.keys()]);
       bus.emit({ type: 'server.added', at: clock.wallTime(), server: server.name });

@@ -296,7 +296,7 @@ class TroupeEngine implements Engine {
     return this.#parts.requests.create(
       named === shape.server ? shape : { ...shape, server: named },
       options,
-      config?.timeoutMs ?? this.#config.timeoutMs,
+      options?.timeoutMs ?? config?.timeoutMs ?? this.#parts.timeoutMs(shape),
     );
   };
 

@@ -21,8 +21,10 @@ export interface ResolveDeps {
 interface Finder {
   readonly kind: ListKind;
   /** The server and the params as it knows them; throws `not_found` or `ambiguous_name`. */
-  find(request: Request, catalog: Catalog, among: readonly string[] | undefined, rules: RoutingRules): Found;
+  find(request: Asked, catalog: Catalog, among: readonly string[] | undefined, rules: RoutingRules): Found;
 }
+
+type Asked = Pick<Request, 'params' | 'target'>;
 
 interface Found {
   readonly server: string;
@@ -49,8 +51,23 @@ export function resolve(deps: ResolveDeps): Interceptor {
   };
 }
 
+/** The server that a request of this shape would go to by what is known now. */
+export function holderOf(request: Pick<Request, 'method' | 'params' | 'target'>, deps: ResolveDeps): Server | undefined {
+  const finder = FINDERS[request.method];
+  const found = finder === undefined ? undefined : attempt(finder, request, deps);
+  if (found !== undefined && !(found instanceof TroupeError)) return deps.servers.get(found.server);
+  if (deps.servers.size === 1) for (const server of deps.servers.values()) return server;
+  for (const server of deps.servers.values()) if (isLikely(server, request)) return server;
+  return undefined;
+}
+
+/** An exposed name begins with the name of its server, unless the host names things otherwise. */
+function isLikely({ name }: Server, { target }: Pick<Request, 'target'>): boolean {
+  return target?.startsWith(`${name}__`) === true;
+}
+
 /** The search as a value: not finding is an ordinary outcome here. */
-function attempt(finder: Finder, request: Request, deps: ResolveDeps, among?: readonly string[]): Found | TroupeError {
+function attempt(finder: Finder, request: Asked, deps: ResolveDeps, among?: readonly string[]): Found | TroupeError {
   try {
     return finder.find(request, deps.catalog(), among, deps.rules);
   } catch (error) {
@@ -92,7 +109,7 @@ async function search(
   const { cancellation } = request;
   const unknown = [...deps.servers.values()].filter((server) => !deps.knows(server.name, finder.kind));
   // A server whose name begins the exposed name is the likely holder; only if there is none, everybody is waited for.
-  const likely = unknown.filter((server) => request.target?.startsWith(`${server.name}__`) === true);
+  const likely = unknown.filter((server) => isLikely(server, request));
   const asked = likely.length > 0 ? likely : unknown;
   const outcomes = await Promise.all(
     asked.map((server) => ensureListed(server, finder.kind, { cancellation, again: false, knows: () => false })),

@@ -224,9 +224,18 @@ export class Server {
     for (const { connection } of this.replicas) connection.dispose();
   }
 
+  /** Until one stands, or each that was on its way has failed once more: then the server counts as down. */
   async #standing(): Promise<void> {
-    while (this.connected === undefined && this.willConnect) {
-      await Promise.race(this.replicas.map(({ connection }) => connection.changed()));
+    const failed = new Set<Replica>();
+    for (;;) {
+      const hopeful = this.replicas.filter((replica) => replica.connection.willConnect && !failed.has(replica));
+      if (this.connected !== undefined || hopeful.length === 0) return;
+      await Promise.race(
+        hopeful.map(async (replica) => {
+          await replica.connection.changed();
+          if (replica.connection.state === 'Error') failed.add(replica);
+        }),
+      );
     }
   }
 
@@ -459,6 +468,9 @@ function candidate(replica: Replica, server: ResolvedServer): Candidate {
     /** A legacy session is the server's memory of us; a modern server has none. */
     get epoch() {
       return replica.lastSession?.era === 'legacy' ? replica.sessions : undefined;
+    },
+    get error() {
+      return connection.error;
     },
     get blocked() {
       const { breaker } = replica;

@@ -85,7 +85,8 @@ class TimedCall implements DeadlineEntry {
   }
 
   #exceeded(): TroupeError {
-    const { method, target, server, startedAt } = this.#request;
+    const { method, target, facts, startedAt } = this.#request;
+    const server = this.#request.server ?? facts.server;
     const elapsedMs = Math.round(this.#clock.now() - startedAt);
     const what = target === undefined ? method : `${method} ${target}`;
     return withDelivery(

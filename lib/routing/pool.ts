@@ -25,8 +25,9 @@ import { WaitingLine } from './waiting-line.ts';
 export interface Candidate extends PickerReplica, AffineReplica {
   /** Why it takes nothing although it is connected (its breaker is open); the error where every candidate is blocked or down. */
   readonly blocked?: TroupeError | undefined;
-  /** Told in `unavailable`: what it is doing instead. */
+  /** Told in `unavailable`: what it is doing instead, and why it is down. */
   readonly state?: ConnectionState | undefined;
+  readonly error?: TroupeError | undefined;
   /** The rest of the path: session layers, connection, transport. Asks "ready?" once more; if not, the error is `unsent`. */
   readonly handle: Handler;
 }
@@ -288,10 +289,11 @@ export class ReplicaPool {
       if (why !== undefined && (blocked?.retryAfterMs ?? Infinity) >= (why.retryAfterMs ?? Infinity))
         blocked = why;
     }
-    return (
-      blocked?.with({ attempt: request.attempt }) ??
-      this.#error('unavailable', describe(this.#candidates), request)
-    );
+    if (blocked !== undefined) return blocked.with({ attempt: request.attempt });
+    const cause = this.#candidates.find(({ error }) => error !== undefined)?.error;
+    const doing = describe(this.#candidates);
+    if (cause === undefined) return this.#error('unavailable', doing, request);
+    return this.#error('unavailable', `${doing}: ${cause.detail}`, request).with({ data: cause.data, cause });
   }
 
   #error(
