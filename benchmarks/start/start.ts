@@ -1,0 +1,217 @@
+import { createEngine, type ServerConfig } from '../../lib/index.ts';
+import { INITIALIZE, openBare } from '../support/bare-stdio.ts';
+import { wireServer, type WireServerSettings } from '../support/programs.ts';
+import { machineLoad, median } from '../support/statistics.ts';
+import { ms, table } from '../support/table.ts';
+
+/** Eight servers that wait are ready within this of what a bare wire client needs (floor of the project). */
+const WAITING_FLOOR = 1.2;
+/** One that never answers may make the others this much slower (performance §2, goal 9). */
+const HANGING_FLOOR = 1.15;
+
+export interface StartRow {
+  readonly what: string;
+  readonly engineMs: number;
+  /** Median over the servers, from the start to Connected. */
+  readonly medianServerMs: number;
+  readonly bareMs: number;
+  readonly ratio: number;
+  readonly floor: number | undefined;
+}
+
+export interface StartResult {
+  readonly rows: readonly StartRow[];
+  readonly recovery: { readonly backoffMs: number; readonly connectedMs: number; readonly callMs: number };
+  readonly load: ReturnType<typeof machineLoad>;
+  readonly missed: readonly string[];
+}
+
+/** How long until servers are ready: all handshakes done and all tools listed. */
+export async function benchStart({ rounds = 5 }: { readonly rounds?: number } = {}): Promise<StartResult> {
+  const before = machineLoad();
+  await engineReady(2, {});
+  const rows: StartRow[] = [];
+  for (const { what, count, settings, floor } of CASES) {
+    const engine: number[] = [];
+    const servers: number[] = [];
+    const bare: number[] = [];
+    // 32 starts keep the machine busy for seconds; fewer rounds say enough.
+    for (let round = 0; round < (count > 8 ? Math.min(3, rounds) : rounds); round += 1) {
+      // Which goes first changes, so that neither always finds the warmer machine.
+      if (round % 2 === 0) bare.push(await bareReady(count, settings));
+      const ready = await engineReady(count, settings);
+      engine.push(ready.allMs);
+      servers.push(ready.medianMs);
+      if (round % 2 === 1) bare.push(await bareReady(count, settings));
+    }
+    rows.push(rowOf(what, engine, servers, bare, floor));
+  }
+  rows.push(await besideHanging(rounds));
+  return {
+    rows,
+    recovery: await recovery(rounds),
+    load: before,
+    missed: rows
+      .filter((row) => row.floor !== undefined && row.ratio > row.floor)
+      .map((row) => `${row.what}: ${row.ratio.toFixed(2)} > ${row.floor}`),
+  };
+}
+
+const CASES: ReadonlyArray<{
+  readonly what: string;
+  readonly count: number;
+  readonly settings: WireServerSettings;
+  readonly floor?: number;
+}> = [
+  {
+    what: '8 servers asleep for 300 ms before they read',
+    count: 8,
+    settings: { startMs: 300 },
+    floor: WAITING_FLOOR,
+  },
+  {
+    what: '8 servers that take 300 ms for `initialize`',
+    count: 8,
+    settings: { firstMs: 300 },
+    floor: WAITING_FLOOR,
+  },
+  { what: '8 servers that take 300 ms for every answer', count: 8, settings: { eachMs: 300 } },
+  { what: 'cold start of 1 server', count: 1, settings: {} },
+  { what: 'cold start of 8 servers', count: 8, settings: {} },
+  { what: 'cold start of 32 servers', count: 32, settings: {} },
+];
+
+function rowOf(what: string, engine: number[], servers: number[], bare: number[], floor?: number): StartRow {
+  return {
+    what,
+    engineMs: median(engine),
+    medianServerMs: median(servers),
+    bareMs: median(bare),
+    // Each round against its own neighbour: the load of a shared machine changes from one to the next.
+    ratio: median(engine.map((value, i) => value / (bare[i] ?? Number.NaN))),
+    floor,
+  };
+}
+
+async function bareReady(count: number, settings: WireServerSettings): Promise<number> {
+  const started = performance.now();
+  const clients = Array.from({ length: count }, () => openBare(wireServer(settings)));
+  await Promise.all(
+    clients.map(async (client) => {
+      await client.request('initialize', INITIALIZE);
+      await client.request('tools/list');
+    }),
+  );
+  const elapsed = performance.now() - started;
+  await Promise.all(clients.map((client) => client.close()));
+  return elapsed;
+}
+
+function servers(count: number, settings: WireServerSettings): Record<string, ServerConfig> {
+  return Object.fromEntries(Array.from({ length: count }, (_, i) => [`s${i}`, wireServer(settings)]));
+}
+
+async function engineReady(
+  count: number,
+  settings: WireServerSettings,
+): Promise<{ allMs: number; medianMs: number }> {
+  const engine = createEngine({ servers: servers(count, settings) });
+  const connected: number[] = [];
+  const started = performance.now();
+  engine.on('connection.changed', ({ to }) => {
+    if (to === 'Connected') connected.push(performance.now() - started);
+  });
+  await engine.start();
+  const { items, failures } = await engine.listTools();
+  const allMs = performance.now() - started;
+  await engine.stop();
+  if (items.length !== count)
+    throw new Error(`${count - items.length} of ${count} servers are missing: ${JSON.stringify(failures)}`);
+  return { allMs, medianMs: median(connected) };
+}
+
+/** Seven of eight servers, the eighth good or never answering: from the start until a tool of each of the seven has answered. */
+async function besideHanging(rounds: number): Promise<StartRow> {
+  const alone: number[] = [];
+  const beside: number[] = [];
+  const used = async (hanging: boolean): Promise<number> => {
+    const engine = createEngine({
+      servers: { eighth: wireServer({ never: hanging }), ...servers(7, {}) },
+    });
+    const started = performance.now();
+    const all = engine.start().catch(() => {});
+    await Promise.all(Array.from({ length: 7 }, (_, i) => engine.callTool(`s${i}__echo`, { message: 'hi' })));
+    const elapsed = performance.now() - started;
+    await engine.stop({ graceMs: 500 });
+    await all;
+    return elapsed;
+  };
+  for (let round = 0; round < rounds; round += 1) {
+    if (round % 2 === 0) alone.push(await used(false));
+    beside.push(await used(true));
+    if (round % 2 === 1) alone.push(await used(false));
+  }
+  return rowOf(
+    '7 servers beside one that never answers (against: one that does)',
+    beside,
+    beside,
+    alone,
+    HANGING_FLOOR,
+  );
+}
+
+/** From a kill -9 to Connected again, and to the answer of a call made right after it. */
+async function recovery(rounds: number): Promise<StartResult['recovery']> {
+  const connected: number[] = [];
+  const answered: number[] = [];
+  const waited: number[] = [];
+  for (let round = 0; round < rounds; round += 1) {
+    const engine = createEngine({ servers: servers(1, {}) });
+    await engine.start();
+    await engine.callTool('s0__echo', { message: 'hi' });
+    const { pid } = engine.connection('s0').process ?? {};
+    if (pid === undefined) throw new Error('the server has no process');
+    const again = new Promise<number>((resolve) => {
+      engine.on('connection.changed', ({ to, retryInMs }) => {
+        if (to === 'Error' && retryInMs !== undefined) waited.push(retryInMs);
+        if (to === 'Connected') resolve(performance.now());
+      });
+    });
+    const lost = new Promise<void>((resolve) => {
+      engine.on('connection.changed', ({ to }) => to === 'Error' && resolve());
+    });
+    const killed = performance.now();
+    process.kill(pid, 'SIGKILL');
+    await lost;
+    await engine.callTool('s0__echo', { message: 'hi' });
+    answered.push(performance.now() - killed);
+    connected.push((await again) - killed);
+    await engine.stop();
+  }
+  return { backoffMs: median(waited), connectedMs: median(connected), callMs: median(answered) };
+}
+
+export function printStart({ rows, recovery, load, missed }: StartResult): string {
+  const head = [
+    'ready: handshake and tools listed',
+    'engine ms',
+    'median server ms',
+    'bare ms',
+    'ratio',
+    'floor',
+  ];
+  const body = rows.map((row) => [
+    row.what,
+    ms(row.engineMs),
+    ms(row.medianServerMs),
+    ms(row.bareMs),
+    row.ratio.toFixed(2),
+    row.floor === undefined ? '' : `≤ ${row.floor}`,
+  ]);
+  return [
+    `start (load ${load.load1} on ${load.cores} cores)`,
+    table([head, ...body]),
+    `kill -9: Connected again after ${ms(recovery.connectedMs)} ms, a call made at once answers after ${ms(recovery.callMs)} ms, of which ${ms(recovery.backoffMs)} ms are the backoff`,
+    ...missed.map((line) => `MISSED ${line}`),
+  ].join('\n');
+}

@@ -1,0 +1,1 @@
+export function reply(request: { id?: unknown; method: string; params?: unknown }): Record<string, unknown>;
