@@ -18,6 +18,8 @@ const config: Config = {
   },
   injectGlobals: false,
   restoreMocks: true,
+  // Real processes on a busy machine: a test that hangs is found all the same, one that waits for its turn is no failure.
+  testTimeout: 30_000,
   maxWorkers: '100%',
   workerIdleMemoryLimit: '1GB',
   collectCoverageFrom: ['lib/**/*.ts'],
