@@ -67,8 +67,15 @@ export interface ResolvedReplica {
   readonly tier: number;
 }
 
+/** A strategy of the host's own; owned by `routing/strategy`, only handed through here. */
+export interface OwnStrategy {
+  readonly name: string;
+  init(...args: never[]): unknown;
+  pick(...args: never[]): number;
+}
+
 export interface RoutingConfig {
-  readonly strategy: string;
+  readonly strategy: string | OwnStrategy;
   /** Options of the strategy, unread here. */
   readonly options: Json;
 }
@@ -219,8 +226,85 @@ export interface ToolSelection {
   readonly exclude: readonly string[];
 }
 
-/** Credentials towards a server: read by `mcp/authorization.ts`, only its outline is checked here. */
-export type AuthConfig = Readonly<Record<string, unknown>>;
+/** A token, or where to get one. A function is asked once, and again when the server has refused what it gave. */
+export type TokenSource = string | (() => string | undefined | Promise<string | undefined>);
+
+/** Authorization code with PKCE: someone agrees in a browser that the host opens (event `auth.required`). */
+export interface OAuthConfig {
+  /** Where the authorization server sends the browser back to. Nothing of ours listens there; the host hands the address on. */
+  readonly redirectUrl: string;
+  /** Registered beforehand. Absent: `clientMetadataUrl` where it is taken, else dynamic registration. */
+  readonly clientId?: string | undefined;
+  readonly clientSecret?: string | undefined;
+  /** https address of a client metadata document. */
+  readonly clientMetadataUrl?: string | undefined;
+  readonly clientName?: string | undefined;
+  readonly scope?: string | undefined;
+  /** Called beside the event; must not open anything but a browser. */
+  readonly onRedirect?: ((authorizationUrl: URL) => void | Promise<void>) | undefined;
+}
+
+export interface ClientCredentialsConfig {
+  readonly clientId: string;
+  readonly clientSecret: string;
+  readonly clientName?: string | undefined;
+  readonly scope?: string | undefined;
+}
+
+export interface PrivateKeyJwtConfig {
+  readonly clientId: string;
+  /** PKCS#8 PEM, its bytes, or a JWK. */
+  readonly privateKey: string | Uint8Array | Json;
+  /** `ES256`, `RS256` and the like. */
+  readonly algorithm: string;
+  readonly clientName?: string | undefined;
+  readonly scope?: string | undefined;
+}
+
+/** Asked for a grant for one authorization server and one resource. */
+export interface GrantRequest {
+  readonly authorizationServerUrl: string;
+  readonly resourceUrl: string;
+  readonly scope?: string | undefined;
+}
+
+/** Cross-App Access: the identity provider of a company vouches for its user. Exactly one of the two ways to a grant. */
+export interface CrossAppConfig {
+  readonly clientId: string;
+  readonly clientSecret: string;
+  readonly clientName?: string | undefined;
+  readonly assertion?: ((request: GrantRequest) => string | Promise<string>) | undefined;
+  readonly identityProvider?: IdentityProviderConfig | undefined;
+}
+
+export interface IdentityProviderConfig {
+  /** Exactly one: its token endpoint, or its issuer, whose metadata names it. */
+  readonly tokenEndpoint?: string | undefined;
+  readonly issuer?: string | undefined;
+  readonly clientId: string;
+  readonly clientSecret?: string | undefined;
+  readonly idToken: TokenSource;
+}
+
+interface AuthFlowConfig {
+  /** The only issuer that gets what we have. Default: the first one that the server names. */
+  readonly expectedIssuer?: string | undefined;
+  /** Tokens bound to a key of ours (RFC 9449). */
+  readonly dpop: boolean;
+}
+
+/** Credentials towards a server; `mcp/authorization` acts on them. */
+export type AuthConfig = (
+  | { readonly kind: 'bearer'; readonly token: TokenSource }
+  | ({ readonly kind: 'oauth' } & OAuthConfig & AuthFlowConfig)
+  | ({ readonly kind: 'clientCredentials' } & ClientCredentialsConfig & AuthFlowConfig)
+  | ({ readonly kind: 'privateKeyJwt' } & PrivateKeyJwtConfig & AuthFlowConfig)
+  | ({ readonly kind: 'crossApp' } & CrossAppConfig & AuthFlowConfig)
+  | { readonly kind: 'provider'; readonly provider: object }
+) & {
+  /** For one round with an authorization server, or one call of the host, milliseconds. */
+  readonly timeoutMs: number;
+};
 
 export interface ResolvedServer {
   readonly name: string;
@@ -407,10 +491,10 @@ export interface ServerConfig extends PlaceConfig {
   readonly timeoutMs?: number | undefined;
   readonly startTimeoutMs?: number | undefined;
   readonly listTimeoutMs?: number | undefined;
-  /** A name, or a name with the options of the strategy beside it. */
+  /** A name, or a name with the options of the strategy beside it; in place of the name a `RoutingStrategy` of your own. */
   readonly routing?:
     | string
-    | { readonly strategy?: string | undefined; readonly [option: string]: unknown }
+    | { readonly strategy?: string | OwnStrategy | undefined; readonly [option: string]: unknown }
     | undefined;
   readonly affinity?: AffinityConfig['by'] | Loose<AffinityConfig> | null | undefined;
   /** Options, or replicas by tier: `[[first, …], [fallback, …]]`. */
@@ -432,7 +516,8 @@ export interface ServerConfig extends PlaceConfig {
   readonly restart?: Loose<RestartConfig> | undefined;
   readonly stop?: Loose<StopConfig> | undefined;
   readonly limits?: Loose<Limits> | undefined;
-  readonly auth?: AuthConfig | null | undefined;
+  /** Credentials towards the server. A provider of the MCP SDK is taken as it is. */
+  readonly auth?: AuthInput | object | false | null | undefined;
   readonly tls?: TlsInput | undefined;
   readonly trusted?: boolean | undefined;
   readonly allowInsecure?: boolean | undefined;
@@ -442,6 +527,20 @@ export interface ServerConfig extends PlaceConfig {
   readonly excludeTools?: readonly string[] | undefined;
   /** Whatever else a host's file carries is kept under `extensions`. */
   readonly [key: string]: unknown;
+}
+
+type Issuer = { readonly expectedIssuer?: string | undefined };
+
+/** Exactly one of the ways, or the settings of `oauth` without more (as other hosts write them). */
+export interface AuthInput {
+  readonly bearer?: TokenSource | undefined;
+  /** `redirectUrl` defaults to `http://localhost/callback`. */
+  readonly oauth?: (Loose<OAuthConfig> & Issuer) | undefined;
+  readonly clientCredentials?: (ClientCredentialsConfig & Issuer) | undefined;
+  readonly privateKeyJwt?: (PrivateKeyJwtConfig & Issuer) | undefined;
+  readonly crossApp?: (CrossAppConfig & Issuer) | undefined;
+  readonly dpop?: boolean | undefined;
+  readonly timeoutMs?: number | undefined;
 }
 
 export type CacheInput =

@@ -1,56 +1,7 @@
 import { Buffer } from 'node:buffer';
-import type { AuthConfig, TlsConfig } from './config.ts';
-import { below, invalid, isObject, kindOf, type At, type Fields } from './fields.ts';
+import type { TlsConfig } from './config.ts';
+import { below, invalid, kindOf, type At, type Fields } from './fields.ts';
 import { absolute, expanded, fileText, type Reading } from './reading.ts';
-
-/** Cursor writes OAuth settings in capitals; the keys mean the same. */
-const AUTH_ALIASES: ReadonlyMap<string, string> = new Map([
-  ['CLIENT_ID', 'clientId'],
-  ['CLIENT_SECRET', 'clientSecret'],
-]);
-
-/** `auth`, or `oauth` of Claude Code and VS Code. Variables in its texts are expanded; what they mean is read by `mcp`. */
-export function readAuth(fields: Fields, reading: Reading): AuthConfig | undefined {
-  const oauth = fields.get('oauth');
-  const auth = fields.get('auth');
-  if (auth !== undefined && oauth !== undefined) {
-    throw invalid(fields.place('oauth'), 'stands beside auth', 'keep one of the two');
-  }
-  const key = auth === undefined ? 'oauth' : 'auth';
-  const written = auth ?? oauth;
-  if (written === undefined || written === false) return undefined;
-  const at = fields.place(key);
-  if (!isObject(written)) throw invalid(at, `is ${kindOf(written)}`, 'give an object');
-  // An object with behaviour (a provider of the SDK) stays the object it is.
-  const prototype: unknown = Object.getPrototypeOf(written);
-  if (prototype !== Object.prototype && prototype !== null) return written;
-  const result = Object.create(null) as Record<string, unknown>;
-  for (const name of Object.keys(written)) {
-    const known = AUTH_ALIASES.get(name) ?? name;
-    if (known !== name && Object.hasOwn(written, known)) {
-      throw invalid(below(at, name), `stands beside ${known}`, 'keep one of the two');
-    }
-    result[known] = expandedDeep(written[name], below(at, name), reading, 0);
-  }
-  return Object.freeze(result);
-}
-
-const MAX_DEPTH = 16;
-
-function expandedDeep(value: unknown, at: At, reading: Reading, depth: number): unknown {
-  if (typeof value === 'string') return expanded(value, at, reading);
-  if (typeof value !== 'object' || value === null) return value;
-  if (depth > MAX_DEPTH) throw invalid(at, 'is nested too deeply', `nest at most ${MAX_DEPTH} levels`);
-  if (Array.isArray(value)) {
-    return Object.freeze(value.map((item, i) => expandedDeep(item, below(at, i), reading, depth + 1)));
-  }
-  const prototype: unknown = Object.getPrototypeOf(value);
-  if (prototype !== Object.prototype && prototype !== null) return value;
-  const result = Object.create(null) as Record<string, unknown>;
-  for (const [key, item] of Object.entries(value))
-    result[key] = expandedDeep(item, below(at, key), reading, depth + 1);
-  return Object.freeze(result);
-}
 
 export function readTls(parent: Fields, allowInsecure: boolean, reading: Reading): TlsConfig | undefined {
   const fields = parent.fields('tls');

@@ -1,20 +1,38 @@
-import { validateHeaderName, validateHeaderValue } from 'node:http';
+import { validateHeaderName, validateHeaderValue, type IncomingHttpHeaders } from 'node:http';
 import { TroupeError, errorText } from '../../core/errors.ts';
 import type { Json } from '../../core/json-rpc.ts';
 import { headerValue } from '../wire/param-headers.ts';
 
+/** What credentials are for: a proof of possession names method and address. */
+export interface HttpTarget {
+  readonly method: 'GET' | 'POST' | 'DELETE';
+  readonly url: URL;
+}
+
+/** A refusal that other credentials may cure. */
+export interface HttpChallenge {
+  readonly status: number;
+  readonly wwwAuthenticate: string | undefined;
+  /** What `headers` gave for the message that was refused (others may have got something newer since); absent: not known. */
+  readonly used?: Readonly<Record<string, string>> | undefined;
+}
+
 /** Where credentials come from, and what is done when the server refuses them. */
 export interface HttpCredentials {
   /** Asked for every request; they win over configured headers of the same name. */
-  headers():
+  headers(
+    target: HttpTarget,
+  ):
     | Readonly<Record<string, string>>
     | undefined
     | Promise<Readonly<Record<string, string>> | undefined>;
   /** The server answered 401 or 403. Asked once per message: true sends the same message again, false gives up. */
-  refused(challenge: {
-    readonly status: number;
-    readonly wwwAuthenticate: string | undefined;
-  }): Promise<boolean>;
+  refused(challenge: HttpChallenge): Promise<boolean>;
+  /**
+   * The head of a response. True: the message was refused only for want of what this head brought (a nonce), and may be
+   * sent again, once, without asking `refused`.
+   */
+  answered?(status: number, headers: IncomingHttpHeaders): boolean;
 }
 
 /** Set by us or by HTTP itself, whatever a configuration says. */

@@ -124,7 +124,9 @@ export class NotificationStream {
   }
 
   async #challenge(credentials: HttpCredentials, refusal: Refusal, error: TroupeError): Promise<void> {
-    const again = await credentials.refused(challengeOf(refusal)).catch(() => false);
+    const again =
+      credentials.answered?.(refusal.status, refusal.headers) === true ||
+      (await credentials.refused(challengeOf(refusal)).catch(() => false));
     if (this.#stopped) return;
     if (again) this.start();
     else {

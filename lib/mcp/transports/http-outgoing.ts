@@ -64,6 +64,10 @@ export class Outgoing {
   session: string | undefined = undefined;
   /** Credentials were asked for help once. */
   challenged = false;
+  /** It was sent again with a new nonce, once. */
+  renewed = false;
+  /** The credentials that travelled with it. */
+  used: Readonly<Record<string, string>> | undefined = undefined;
   redirects = 0;
   lastEventId: string | undefined = undefined;
   /** An error without id came on its stream: what the server makes of a request it could not read. */

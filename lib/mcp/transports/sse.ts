@@ -230,7 +230,7 @@ class SseChannel implements Channel {
   async #start(exchange: HttpExchange, request: HttpRequest, lane: Lane): Promise<void> {
     const { server, credentials } = this.#options;
     try {
-      const given = credentials?.headers();
+      const given = credentials?.headers({ method: request.method, url: new URL(request.path, this.#url) });
       const extra = given instanceof Promise ? await given : given;
       if (exchange.over) return;
       this.client.start(exchange, { ...request, headers: withHeaders(request.headers, extra) }, lane);

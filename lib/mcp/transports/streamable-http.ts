@@ -178,6 +178,7 @@ class StreamableHttpChannel implements Channel, OutgoingHost, NotificationHost {
 
   accepted(outgoing: Outgoing, headers: IncomingHttpHeaders): void {
     this.#succeeded = true;
+    this.credentials?.answered?.(200, headers);
     if (outgoing.method === 'initialize') this.#adoptSession(outgoing, headers);
     else if (outgoing.method === 'notifications/initialized' && !this.modern) {
       this.#notifications ??= new NotificationStream(this);
@@ -210,6 +211,11 @@ class StreamableHttpChannel implements Channel, OutgoingHost, NotificationHost {
       !outgoing.challenged &&
       !outgoing.headed
     ) {
+      if (this.credentials.answered?.(status, refusal.headers) === true && !outgoing.renewed) {
+        outgoing.renewed = true;
+        this.#postAgain(outgoing);
+        return;
+      }
       outgoing.challenged = true;
       void this.#challenge(this.credentials, outgoing, refusal, error);
     } else if (!outgoing.headed) outgoing.reject(error);
@@ -306,12 +312,15 @@ class StreamableHttpChannel implements Channel, OutgoingHost, NotificationHost {
     }
     let given: ReturnType<HttpCredentials['headers']>;
     try {
-      given = this.credentials.headers();
+      given = this.credentials.headers({ method: 'POST', url: this.#url });
     } catch (error) {
       throw this.#withoutCredentials(error);
     }
     if (given instanceof Promise) void this.#postLater(outgoing, given);
-    else this.#dispatch(outgoing, withHeaders(this.#headersOf(outgoing), given));
+    else {
+      outgoing.used = given;
+      this.#dispatch(outgoing, withHeaders(this.#headersOf(outgoing), given));
+    }
   }
 
   #postAgain(outgoing: Outgoing): void {
@@ -325,6 +334,7 @@ class StreamableHttpChannel implements Channel, OutgoingHost, NotificationHost {
   async #postLater(outgoing: Outgoing, given: ReturnType<HttpCredentials['headers']>): Promise<void> {
     try {
       const extra = await given;
+      outgoing.used = extra;
       if (!outgoing.over) this.#dispatch(outgoing, withHeaders(this.#headersOf(outgoing), extra));
     } catch (error) {
       outgoing.reject(this.#withoutCredentials(error));
@@ -382,7 +392,7 @@ class StreamableHttpChannel implements Channel, OutgoingHost, NotificationHost {
     lane: Lane,
   ): Promise<void> {
     try {
-      const extra = await this.credentials?.headers();
+      const extra = await this.credentials?.headers({ method, url: this.#url });
       if (exchange.over) return;
       this.client.start(exchange, { method, path: this.#path, headers: withHeaders(headers, extra) }, lane);
     } catch (error) {
@@ -397,7 +407,7 @@ class StreamableHttpChannel implements Channel, OutgoingHost, NotificationHost {
     error: TroupeError,
   ): Promise<void> {
     try {
-      const again = await credentials.refused(challengeOf(refusal));
+      const again = await credentials.refused({ ...challengeOf(refusal), used: outgoing.used ?? NO_HEADERS });
       if (outgoing.over) return;
       if (again) this.#postAgain(outgoing);
       else outgoing.reject(error);
@@ -580,6 +590,7 @@ const POST_HEADERS: readonly string[] = [
   'content-type',
   'application/json',
 ];
+const NO_HEADERS: Readonly<Record<string, string>> = Object.freeze({});
 const GET_HEADERS: readonly string[] = ['accept', 'text/event-stream', 'accept-encoding', 'identity'];
 /** JSON-RPC: method not found. */
 const METHOD_NOT_FOUND = -32601;
