@@ -6,6 +6,7 @@ import type { Clock } from '../core/clock.ts';
 import { TroupeError } from '../core/errors.ts';
 import type { Emit } from '../core/events.ts';
 import type { Random } from '../core/ports.ts';
+import type { Credentials } from '../mcp/authorization/credentials.ts';
 import { cpuTimeMs, type Launcher, type LaunchedProcess } from '../mcp/process.ts';
 import { createAutoHttpChannel } from '../mcp/transports/auto-http.ts';
 import { createCustomChannel } from '../mcp/transports/custom.ts';
@@ -24,6 +25,8 @@ export interface LinkDeps {
   readonly random: Random;
   readonly emit: Emit;
   readonly launcher: Launcher;
+  /** What the replica is told about who we are. */
+  readonly credentials: Credentials | undefined;
   /** Gives the start slot back. */
   readonly leaveGate: () => void;
 }
@@ -37,11 +40,11 @@ export function createLink(deps: LinkDeps): Link & { readonly process?: ServerPr
     case 'in-process':
       return inProcessLink(deps, where.server);
     default:
-      return { connect: () => Promise.resolve(remoteChannel(deps)), release: () => Promise.resolve() };
+      return { connect: () => remoteChannel(deps), release: () => Promise.resolve() };
   }
 }
 
-function remoteChannel({ server, replica, clock, random }: LinkDeps): Channel {
+async function remoteChannel({ server, replica, clock, random, credentials }: LinkDeps): Promise<Channel> {
   const { where } = replica;
   const { limits, tls } = server;
   switch (where.kind) {
@@ -54,19 +57,22 @@ function remoteChannel({ server, replica, clock, random }: LinkDeps): Channel {
         random,
         server: server.name,
         tls,
+        credentials: credentials?.http(),
       };
       if (where.flavour === 'sse') return createSseChannel(options);
       return where.flavour === 'auto' ? createAutoHttpChannel(options) : createStreamableHttpChannel(options);
     }
-    case 'websocket':
+    case 'websocket': {
+      const given = await credentials?.http()?.headers({ method: 'GET', url: where.url });
       return createWebSocketChannel({
         url: where.url,
-        headers: where.headers,
+        headers: { ...where.headers, ...given },
         limits,
         clock,
         server: server.name,
         tls,
       });
+    }
     case 'custom':
       return createCustomChannel({
         transport: where.transport as () => SdkTransport,
@@ -181,8 +187,11 @@ function watched({ server, replica, clock, emit }: LinkDeps, process: ServerProc
   return process;
 }
 
-/** A child that only waits shall not keep others from starting: looked at this often, milliseconds. */
-const WAITING_MS = 50;
+/**
+ * A child that only waits shall not keep others from starting: looked at this often, milliseconds. Above the 10 ms in
+ * which the kernel counts processor time, below what a person notices.
+ */
+const WAITING_MS = 25;
 
 /** Gives the start slot back once the child has used no processor time for a while; where nobody counts it, after the first look. */
 function leaveWhenWaiting(pid: number, clock: Clock, leave: () => void): () => void {
