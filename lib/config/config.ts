@@ -156,6 +156,16 @@ export interface HedgeConfig {
   readonly maxUtilisation: number;
 }
 
+export interface AdaptiveConfig {
+  /** Never fewer requests at the same time than this. */
+  readonly min: number;
+}
+
+export interface BatchConfig {
+  /** How long the first request of a transmission waits for others, milliseconds. 0: until the end of the turn. */
+  readonly windowMs: number;
+}
+
 export interface RateLimitConfig {
   readonly perSecond: number;
   readonly burst: number;
@@ -332,6 +342,10 @@ export interface ResolvedServer {
   readonly retry: RetryConfig | undefined;
   readonly breaker: BreakerConfig | undefined;
   readonly hedge: HedgeConfig | undefined;
+  /** The number of requests at the same time follows what a replica can take; `maxInFlight` is its upper bound. */
+  readonly adaptive: AdaptiveConfig | undefined;
+  /** Requests of a short while share a transmission where protocol or pipe allow it. */
+  readonly batch: BatchConfig | undefined;
   readonly rateLimit: RateLimitConfig | undefined;
   readonly admission: AdmissionConfig;
   readonly outlier: OutlierConfig | undefined;
@@ -508,6 +522,8 @@ export interface ServerConfig extends PlaceConfig {
   readonly retry?: Layer<RetryConfig>;
   readonly breaker?: Layer<BreakerConfig>;
   readonly hedge?: Layer<HedgeConfig>;
+  readonly adaptive?: Layer<AdaptiveConfig>;
+  readonly batch?: Layer<BatchConfig>;
   /** A number is the rate per second. */
   readonly rateLimit?: number | false | null | Loose<RateLimitConfig> | undefined;
   readonly admission?: Loose<AdmissionConfig> | undefined;

@@ -2,7 +2,9 @@ import { availableParallelism } from 'node:os';
 import { MAX_TIMER_MS } from '../core/clock.ts';
 import type { Limits } from '../core/limits.ts';
 import type {
+  AdaptiveConfig,
   AdmissionConfig,
+  BatchConfig,
   BreakerConfig,
   CacheConfig,
   CacheEntryConfig,
@@ -118,6 +120,14 @@ export const hedge: NumberOptions<HedgeConfig> = {
   maxUtilisation: share(0.5, 'no hedge when more of the slots are taken'),
 };
 
+export const adaptive: NumberOptions<AdaptiveConfig> = {
+  min: count(1, 'never fewer requests at the same time (Netflix: 20, too many for a stdio server)'),
+};
+
+export const batch: NumberOptions<BatchConfig> = {
+  windowMs: time(0, 'how long the first request of a transmission waits for others; 0: until the end of the turn'),
+};
+
 export const rateLimit: NumberOptions<RateLimitConfig> = {
   perSecond: number(Infinity, 'per second', 'sustained rate of requests', { min: 0.000_001, max: Infinity }),
   burst: count(1, 'requests admitted at once; default: the rate of one second', { max: Infinity }),
@@ -224,7 +234,7 @@ export const cache: { readonly [K in keyof CacheConfig]: NumberOptions<CacheEntr
 };
 
 /** Layers that stand in the path without being asked for. */
-export const LAYER_ON = { retry: true, breaker: true, hedge: false, outlier: true, probe: true } as const;
+export const LAYER_ON = { retry: true, breaker: true, hedge: false, adaptive: false, batch: false, outlier: true, probe: true } as const;
 
 export const FLAGS = {
   lazy: { value: false, about: 'connected by the first request that needs it, not by `start()`' },
@@ -364,6 +374,8 @@ export const OPTION_ROWS: readonly OptionRow[] = [
   row('server', 'equivalentTo', '[]', 'servers that may answer in its place, in this order'),
   ...layerRows('retry', retry, 'repeats what may be repeated'),
   ...layerRows('breaker', breaker, 'keeps requests from a replica that fails'),
+  ...layerRows('adaptive', adaptive, 'AIMD on the requests at the same time, `maxInFlight` at most'),
+  ...layerRows('batch', batch, 'micro-window in which requests share a transmission'),
   ...layerRows('hedge', hedge, 'a second request to another replica, read-only operations only'),
   row('server', 'rateLimit', 'off', 'a rate per second, or both numbers'),
   ...groupRows('server', 'rateLimit', rateLimit),

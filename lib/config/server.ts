@@ -1,6 +1,7 @@
 import type {
   AffinityConfig,
   CacheConfig,
+  OwnStrategy,
   Place,
   ResolvedReplica,
   ResolvedServer,
@@ -12,7 +13,8 @@ import type {
 } from './config.ts';
 import { plainText } from '../core/errors.ts';
 import type { Limits } from '../core/limits.ts';
-import { readAuth, readTls } from './credentials.ts';
+import { readAuth } from './auth.ts';
+import { readTls } from './credentials.ts';
 import * as defaults from './defaults.ts';
 import {
   below,
@@ -132,6 +134,8 @@ export function readServer(
     retry: readLayer(fields, 'retry', defaults.retry, layerDefault('retry'), ['baseMs', 'capMs']),
     breaker: readLayer(fields, 'breaker', defaults.breaker, layerDefault('breaker'), ['openMs', 'openMaxMs']),
     hedge: readLayer(fields, 'hedge', defaults.hedge, layerDefault('hedge')),
+    adaptive: readLayer(fields, 'adaptive', defaults.adaptive, layerDefault('adaptive')),
+    batch: readLayer(fields, 'batch', defaults.batch, layerDefault('batch')),
     rateLimit: readRateLimit(fields),
     admission: readGroup(fields, 'admission', defaults.admission, defaultsOf(defaults.admission)),
     outlier: readLayer(fields, 'outlier', defaults.outlier, layerDefault('outlier'), [
@@ -265,9 +269,16 @@ function readRouting(fields: Fields): RoutingConfig {
     typeof written === 'string'
       ? new Fields({ strategy: written }, fields.place('routing'))
       : fields.fields('routing');
-  const strategy = group?.text('strategy') ?? defaults.DEFAULT_STRATEGY;
+  const given = group?.get('strategy');
+  const strategy = isObject(given) ? ownStrategy(given, group as Fields) : (group?.text('strategy') ?? defaults.DEFAULT_STRATEGY);
   const options = group?.object('options');
   return Object.freeze({ strategy, options: Object.freeze({ ...options, ...group?.rest() }) });
+}
+
+function ownStrategy(given: Unknowns, group: Fields): OwnStrategy {
+  const { name, init, pick } = given;
+  if (typeof name === 'string' && name !== '' && typeof init === 'function' && typeof pick === 'function') return given as never;
+  throw invalid(group.place('strategy'), 'is no strategy', 'give a name, or an object with name, init and pick');
 }
 
 const AFFINITIES = ['tool', 'resource', 'session', 'tenant', 'handle', 'key'] as const;

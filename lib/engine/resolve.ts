@@ -5,6 +5,7 @@ import type { Handler, Interceptor, Response } from '../core/interceptor.ts';
 import { isJson, type Json } from '../core/json-rpc.ts';
 import { amend, type OperationClass, type Request } from '../core/request.ts';
 import type { RoutingRules } from '../routing/rules.ts';
+import { hasStandIn } from './failover.ts';
 import { ensureListed } from './listing.ts';
 import type { Server } from './server.ts';
 
@@ -119,6 +120,12 @@ async function search(
   if (!(found instanceof TroupeError)) return ask(request, found, deps, next);
   if (found.code !== 'not_found') throw found;
   const failed = outcomes.find(({ error }) => error !== undefined);
+  // It cannot say, but a server declared equivalent answers in its place: both mean the same by the same name.
+  const replaced = likely.find((server) => hasStandIn(server, deps.servers));
+  if (replaced !== undefined && finder.kind !== 'resources' && request.method !== 'completion/complete') {
+    const name = request.target?.slice(replaced.name.length + 2);
+    return ask(request, { server: replaced.name, params: { ...request.params, name } }, deps, next);
+  }
   if (likely.length > 0 && failed?.error !== undefined) {
     throw new TroupeError('unavailable', `cannot tell whether it has "${request.target}": ${failed.error.detail}`, {
       server: failed.server,
@@ -136,7 +143,8 @@ async function search(
 function ask(request: Request, found: Found, deps: ResolveDeps, next: Handler): Promise<Response> {
   request.facts.server = found.server;
   const { server, params } = found;
-  const answer = next(amend(request, { server, params, operation: operationOf(request, found, deps) }));
+  const batch = request.batch || deps.servers.get(server)?.config.batch !== undefined;
+  const answer = next(amend(request, { server, params, batch, operation: operationOf(request, found, deps) }));
   return found.others === undefined || found.others.length === 0 ? answer : orOthers(answer, request, found, deps, next);
 }
 

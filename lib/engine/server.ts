@@ -9,18 +9,21 @@ import { TroupeError } from '../core/errors.ts';
 import type { ConnectionState, Emit, ListKind } from '../core/events.ts';
 import type { Json } from '../core/json-rpc.ts';
 import type { Logger, Random } from '../core/ports.ts';
-import { compose, type Handler } from '../core/interceptor.ts';
+import { compose, type Handler, type Interceptor } from '../core/interceptor.ts';
+import { createCredentials, type Credentials } from '../mcp/authorization/credentials.ts';
 import { LIST_METHODS, type RawList } from '../mcp/session/list.ts';
 import type { Session } from '../mcp/session/session.ts';
 import type { Verdict, Verdicts } from '../mcp/session/verdicts.ts';
 import type { Validators } from '../mcp/wire/validators.ts';
 import { createCircuitBreaker, breakerReport, type CircuitBreaker } from '../resilience/circuit-breaker.ts';
+import { createBulkhead, slots } from '../resilience/bulkhead.ts';
 import { createCache, type Cache } from '../resilience/cache.ts';
 import { createRetryBudget, type RetryBudget } from '../resilience/retry-budget.ts';
 import { createTokenBucket, type TokenBucket } from '../resilience/rate-limit.ts';
 import { agreement, toolsFingerprint } from '../routing/fingerprints.ts';
 import { createPool, type Candidate, type ReplicaPool } from '../routing/pool.ts';
-import { strategyByName } from '../routing/strategy-registry.ts';
+import { strategyOf } from '../routing/strategy-registry.ts';
+import type { RoutingStrategy } from '../routing/strategy.ts';
 import type { ConnectionPool, Pooled } from '../supervision/pool.ts';
 import { NO_HISTORY, noteConnected, restartPolicy, type RestartHistory } from '../supervision/restart-policy.ts';
 import type { Inbound } from './inbound.ts';
@@ -43,7 +46,7 @@ export interface ServerDeps {
   readonly logLevel: string | undefined;
   readonly clientInfo: { readonly name: string; readonly version: string };
   /** The way to a replica, fresh per attempt; `process` is known once there is one. */
-  readonly link: (server: ResolvedServer, replica: ResolvedReplica, leaveGate: () => void) => Link & { readonly process?: ServerProcess | undefined };
+  readonly link: (server: ResolvedServer, replica: ResolvedReplica, leaveGate: () => void, credentials: Credentials | undefined) => Link & { readonly process?: ServerProcess | undefined };
   /** A list of a session has arrived. */
   readonly onListed: (server: Server, replica: Replica, kind: ListKind, list: RawList) => void;
   /** Something about a connection changed that the fleet shows. */
@@ -85,6 +88,8 @@ export class Server {
   /** Requests towards it; undefined where there is no limit. */
   readonly rate: TokenBucket | undefined;
   readonly #deps: ServerDeps;
+  /** By URL: replicas at one address share tokens and refreshes. */
+  readonly #credentials = new Map<string, Credentials>();
   #logLevel: string | undefined;
 
   constructor(config: ResolvedServer, deps: ServerDeps) {
@@ -108,11 +113,12 @@ export class Server {
     this.pool = createPool({
       server: config.name,
       candidates: this.replicas.map((replica) => candidate(replica, config)),
-      strategy: strategyByName(config.routing.strategy, config.routing.options),
+      strategy: routingOf(config),
       clock: deps.clock,
       random: deps.random,
       affinity: config.affinity,
-      tiers: config.tiers,
+      // A single tier needs no rule.
+      tiers: config.replicas.some(({ tier }) => tier !== config.replicas[0]?.tier) ? config.tiers : undefined,
       outlier: config.outlier,
       maxQueue: config.admission.maxQueue,
       onFault: (error) => deps.logger.warn('routing', { server: config.name, error: error.message }),
@@ -128,9 +134,14 @@ export class Server {
     return this.replicas.find((replica) => replica.connection.session !== undefined);
   }
 
-  /** Whether one of its connections will stand without anybody doing anything. */
+  /** Whose lists are the server's: the first connected replica that has the tools of the pool. */
+  get speaker(): Replica | undefined {
+    return this.replicas.find(({ connection, odd }) => !odd && connection.session !== undefined) ?? this.connected;
+  }
+
+  /** Whether one of its connections may stand soon without anybody doing anything. */
   get willConnect(): boolean {
-    return this.replicas.some(({ connection }) => connection.willConnect);
+    return this.replicas.some(({ connection }) => connection.willConnect && !connection.parked);
   }
 
   /** Connects what rests, as far as the pool has room. */
@@ -222,6 +233,34 @@ export class Server {
     this.pool.stop();
     await Promise.all(this.replicas.map(({ connection }) => connection.disconnect(graceMs)));
     for (const { connection } of this.replicas) connection.dispose();
+    await Promise.all([...this.#credentials.values()].map((credentials) => credentials.close()));
+  }
+
+  /** What the host says to an `auth.required`; without an answer, the connections that wait only try again. */
+  async authorize(answer: Json | undefined): Promise<void> {
+    const all = [...new Set(this.replicas.map(({ config }) => this.#credentialsOf(config)))].filter((credentials) => credentials !== undefined);
+    if (answer === undefined) {
+      for (const credentials of all) credentials.restart();
+    } else {
+      const [first] = all;
+      if (first === undefined) throw new TroupeError('unsupported', 'only servers with an address take credentials', { server: this.name });
+      const state = stateOf(answer);
+      const meant = typeof answer['token'] === 'string' ? all : [all.find((credentials) => credentials.awaits(state)) ?? first];
+      for (const credentials of meant) await credentials.answer(answer);
+    }
+    for (const { connection } of this.replicas) connection.authorized();
+  }
+
+  #credentialsOf({ where }: ResolvedReplica): Credentials | undefined {
+    if (where.kind !== 'http' && where.kind !== 'websocket') return undefined;
+    const { url, headers } = where;
+    let credentials = this.#credentials.get(url.href);
+    if (credentials === undefined) {
+      const { name, auth, tls, limits, allowInsecure } = this.config;
+      credentials = createCredentials({ auth, server: name, url, headers, tls, allowInsecure, limits, clock: this.#deps.clock });
+      this.#credentials.set(url.href, credentials);
+    }
+    return credentials;
   }
 
   /** Until one stands, or each that was on its way has failed once more: then the server counts as down. */
@@ -309,7 +348,7 @@ export class Server {
     const deps = this.#deps;
     const host = deps.inbound.door(server.name, replica.config.id);
     let leaveGate = (): void => {};
-    const link = deps.link(server, replica.config, () => leaveGate());
+    const link = deps.link(server, replica.config, () => leaveGate(), this.#credentialsOf(replica.config));
     replica.process = link.process;
     return new Attempt({
       link,
@@ -333,6 +372,7 @@ export class Server {
       logLevel: this.#logLevel,
       limits: server.limits,
       validators: deps.validators,
+      batchWindowMs: server.batch?.windowMs ?? 0,
     });
   }
 
@@ -384,8 +424,9 @@ export class Server {
     const { config } = this;
     const { clock, random, emit } = this.#deps;
     const terminal = this.#terminal(replica.config.id, session);
+    const inside = config.adaptive === undefined ? terminal : compose([this.#adaptiveSlots(replica.config.id)], terminal);
     if (config.breaker === undefined) {
-      replica.path = terminal;
+      replica.path = inside;
       return;
     }
     const breaker = createCircuitBreaker({
@@ -400,7 +441,24 @@ export class Server {
       },
     });
     replica.breaker = breaker;
-    replica.path = compose([breakerReport({ breaker })], terminal);
+    replica.path = compose([breakerReport({ breaker })], inside);
+  }
+
+  /** AIMD: as many requests at the same time as this session takes without failing or slowing down. */
+  #adaptiveSlots(connection: string): Interceptor {
+    const { adaptive, maxInFlight, admission, name } = this.config;
+    const { clock } = this.#deps;
+    return slots({
+      clock,
+      bulkhead: createBulkhead({
+        clock,
+        name: `replica ${connection}`,
+        server: name,
+        max: maxInFlight,
+        maxQueue: admission.maxQueue,
+        adaptive: { min: adaptive?.min ?? 1 },
+      }),
+    });
   }
 
   #terminal(id: string, session: Session): Handler {
@@ -447,6 +505,15 @@ export class Server {
     replica.lists?.dispose();
     replica.lists = undefined;
     if (replica.lastSession !== undefined) this.watched.detach(replica.lastSession);
+  }
+}
+
+/** Throws `config_invalid` naming the server, for options that the strategy does not take. */
+export function routingOf({ name, routing }: ResolvedServer): RoutingStrategy {
+  try {
+    return strategyOf(routing.strategy as string | RoutingStrategy, routing.options);
+  } catch (error) {
+    throw TroupeError.from(error, { server: name });
   }
 }
 
@@ -500,6 +567,14 @@ function candidate(replica: Replica, server: ResolvedServer): Candidate {
       );
     },
   };
+}
+
+/** Which question an answer is to; `undefined` where it does not say. */
+function stateOf({ state, url, searchParams }: Json): string | undefined {
+  if (typeof state === 'string') return state;
+  const text = String(url ?? '');
+  const params = searchParams instanceof URLSearchParams || typeof searchParams === 'string' ? new URLSearchParams(searchParams) : URL.canParse(text) ? new URL(text).searchParams : undefined;
+  return params?.get('state') ?? undefined;
 }
 
 function priorOf(prior: Json | undefined): Verdict | undefined {

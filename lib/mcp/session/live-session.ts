@@ -22,6 +22,8 @@ export interface LiveSessionOptions {
   readonly limits: Limits;
   readonly clock: Clock;
   readonly validators: Validators;
+  /** How long a batch waits for more; 0: until the end of the turn. Milliseconds. */
+  readonly batchWindowMs: number;
 }
 
 /** Time for the small requests a session makes by itself (subscribe, listen acknowledgement), milliseconds. */
@@ -49,7 +51,7 @@ export class LiveSession implements Session {
   #closing: Promise<void> | undefined;
 
   constructor(options: LiveSessionOptions) {
-    const { client, wire, era } = options;
+    const { client, wire, era, batchWindowMs: windowMs } = options;
     this.#options = options;
     this.era = era;
     this.protocolVersion = options.protocolVersion;
@@ -57,7 +59,11 @@ export class LiveSession implements Session {
     this.serverInfo = jsonOr(client.getServerVersion());
     this.instructions = client.getInstructions();
     this.#mirrorsHeaders = era === 'modern' && wire.channel.streamPerRequest;
-    this.#dispatcher = wire.dispatch(options.envelope, options.protocolVersion);
+    this.#dispatcher = wire.dispatch(
+      options.envelope,
+      options.protocolVersion,
+      windowMs > 0 ? (send) => void options.clock.after(windowMs, send) : undefined,
+    );
     this.#subscriptions =
       era === 'modern'
         ? modernSubscriptions({

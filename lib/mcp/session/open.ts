@@ -41,6 +41,7 @@ export interface OpenOptions {
   readonly limits: Limits;
   readonly clock: Clock;
   readonly validators: Validators;
+  readonly batchWindowMs: number;
   /** For the whole opening, milliseconds. */
   readonly timeoutMs: number;
   readonly cancellation: Cancellation;
@@ -87,6 +88,7 @@ export async function openSession(options: OpenOptions): Promise<Session> {
     limits: options.limits,
     clock: options.clock,
     validators: options.validators,
+    batchWindowMs: options.batchWindowMs,
   });
   if (prior?.kind === 'modern' && options.prior === undefined) await confirm(session, options);
   if (options.era === 'auto') {

@@ -27,6 +27,8 @@ export interface DispatcherOptions {
   readonly envelope?: Json | undefined;
   /** The revision and the transport know batches: a JSON-RPC array (2025-03-26 over HTTP), or one write on a pipe. */
   readonly batches: boolean;
+  /** When a batch is sent: calls the function later. Default: at the end of the turn of the event loop. */
+  readonly later?: ((send: () => void) => void) | undefined;
   readonly onOddity: (error: TroupeError) => void;
 }
 
@@ -97,7 +99,7 @@ export class Dispatcher {
 
   #join(message: RpcRequest): void {
     this.#batch.push(message);
-    if (this.#batch.length === 1) setImmediate(this.#sendBatch);
+    if (this.#batch.length === 1) (this.#options.later ?? setImmediate)(this.#sendBatch);
   }
 
   /** Whoever was cancelled while waiting is left out; each of the others has an outcome of its own. */

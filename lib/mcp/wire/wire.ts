@@ -56,12 +56,17 @@ export class Wire implements ChannelReceiver {
   }
 
   /** Opens the lane of ordinary requests, once the era is known. */
-  dispatch(envelope: DispatcherOptions['envelope'], protocolVersion: string): Dispatcher {
+  dispatch(
+    envelope: DispatcherOptions['envelope'],
+    protocolVersion: string,
+    later?: DispatcherOptions['later'],
+  ): Dispatcher {
     const dispatcher = new Dispatcher({
       channel: this.channel,
       server: this.server,
       connection: this.connection,
       envelope,
+      later,
       batches: this.channel.sendBatch !== undefined && (this.channel.kind === 'stdio' || protocolVersion === BATCH_REVISION),
       onOddity: (error) => this.onOddity(error),
     });
