@@ -136,7 +136,7 @@ export function onlyTroupeErrors<T>(read: () => T): T {
 
 function checkStrategy(server: ResolvedServer, strategies: readonly string[], at?: At): void {
   const { strategy } = server.routing;
-  if (strategies.includes(strategy)) return;
+  if (typeof strategy !== 'string' || strategies.includes(strategy)) return;
   const place = at ?? {
     origin: { file: undefined, lineOf: () => undefined },
     server: server.name,

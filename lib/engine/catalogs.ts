@@ -31,6 +31,8 @@ export interface Catalogs {
 export function createCatalogs(deps: { readonly config: Config; readonly clock: Clock; readonly bus: EventBus }): Catalogs {
   const { config, clock, bus } = deps;
   const listedKinds = new Map<string, Set<ListKind>>();
+  /** Whose lists stand in the catalog, by server. */
+  const speakers = new Map<string, Replica>();
   let catalog: Catalog = createCatalog(config.servers.map((server) => server.name), config.naming);
 
   const put = (server: string, inventory: Inventory, kinds: readonly ListKind[]): void => {
@@ -41,39 +43,56 @@ export function createCatalogs(deps: { readonly config: Config; readonly clock: 
     bus.emit({ type: 'catalog.changed', at: clock.wallTime(), server, kinds });
   };
 
+  const knows = (server: string, kind: ListKind): boolean => listedKinds.get(server)?.has(kind) === true;
+
+  const listed = (server: Server, replica: Replica, kind: ListKind, raw: RawList): void => {
+    const { lastSession } = replica;
+    const { items, skipped } = checkItems(kind, raw.items, {
+      httpHeaders: lastSession?.era === 'modern' && lastSession.transport === 'streamable-http',
+    });
+    const kept = kind === 'tools' ? selected(items, server) : items;
+    if (kind === 'tools') {
+      lastSession?.knowTools(kept);
+      server.toolsListed(replica, kept);
+    }
+    const { speaker } = server;
+    if (speakerChanged(server) && speaker === replica) return;
+    // Replicas offer the same things: one speaks for the server, and what it has not said yet any other may say.
+    if (speaker !== replica && knows(server.name, kind)) return;
+    for (const { item, reason } of skipped) {
+      bus.emit({ type: 'catalog.item_skipped', at: clock.wallTime(), server: server.name, kind, item, reason });
+    }
+    const before = catalog.inventory(server.name) ?? emptyInventory(server.name, clock.now());
+    const list = {
+      items: kept,
+      listedAt: clock.now(),
+      ...(raw.ttlMs === undefined ? {} : { ttlMs: raw.ttlMs }),
+      ...(raw.cacheScope === undefined ? {} : { cacheScope: raw.cacheScope }),
+      ...(raw.cut === undefined ? {} : { failure: raw.cut }),
+    };
+    const known = listedKinds.get(server.name) ?? new Set();
+    listedKinds.set(server.name, known.add(kind));
+    put(server.name, { ...before, [kind]: list }, [kind]);
+  };
+
+  /** Another replica speaks than before: what it has listed so far is told again. True where there was another. */
+  const speakerChanged = (server: Server): boolean => {
+    const { speaker } = server;
+    const before = speakers.get(server.name);
+    if (speaker === undefined || speaker === before) return false;
+    speakers.set(server.name, speaker);
+    if (before === undefined) return false;
+    for (const [kind, raw] of speaker.lists?.known ?? []) listed(server, speaker, kind, raw);
+    return true;
+  };
+
   return {
     current: () => catalog,
-    knows: (server, kind) => listedKinds.get(server)?.has(kind) === true,
-
-    listed(server, replica, kind, raw) {
-      const { lastSession } = replica;
-      const { items, skipped } = checkItems(kind, raw.items, {
-        httpHeaders: lastSession?.era === 'modern' && lastSession.transport === 'streamable-http',
-      });
-      const kept = kind === 'tools' ? selected(items, server) : items;
-      if (kind === 'tools') {
-        lastSession?.knowTools(kept);
-        server.toolsListed(replica, kept);
-      }
-      // Replicas offer the same things: the first connected one speaks for the server.
-      if (server.connected !== replica) return;
-      for (const { item, reason } of skipped) {
-        bus.emit({ type: 'catalog.item_skipped', at: clock.wallTime(), server: server.name, kind, item, reason });
-      }
-      const before = catalog.inventory(server.name) ?? emptyInventory(server.name, clock.now());
-      const list = {
-        items: kept,
-        listedAt: clock.now(),
-        ...(raw.ttlMs === undefined ? {} : { ttlMs: raw.ttlMs }),
-        ...(raw.cacheScope === undefined ? {} : { cacheScope: raw.cacheScope }),
-        ...(raw.cut === undefined ? {} : { failure: raw.cut }),
-      };
-      const known = listedKinds.get(server.name) ?? new Set();
-      listedKinds.set(server.name, known.add(kind));
-      put(server.name, { ...before, [kind]: list }, [kind]);
-    },
+    knows,
+    listed,
 
     connectionChanged(server) {
+      speakerChanged(server);
       const known = catalog.inventory(server.name);
       if (known === undefined) return;
       const down = server.connected === undefined && server.error !== undefined;
@@ -99,6 +118,7 @@ export function createCatalogs(deps: { readonly config: Config; readonly clock: 
 
     forget(server) {
       listedKinds.delete(server);
+      speakers.delete(server);
       catalog = without(catalog, server);
     },
 

@@ -7,7 +7,7 @@ import type { Clock } from '../core/clock.ts';
 import { TroupeError, isTroupeError } from '../core/errors.ts';
 import type { EngineEvent, EngineEventType, EventOf, ListKind } from '../core/events.ts';
 import type { Handler } from '../core/interceptor.ts';
-import type { Json } from '../core/json-rpc.ts';
+import { isJson, type Json } from '../core/json-rpc.ts';
 import type { Request } from '../core/request.ts';
 import type { FleetSnapshot } from '../supervision/fleet.ts';
 import { STRATEGY_NAMES } from '../routing/strategy-registry.ts';
@@ -21,7 +21,7 @@ import { harmless } from './harmless.ts';
 import { inspect } from './inspect.ts';
 import { LIST_PARAMS, listServers } from './lists.ts';
 import { checkArguments, checkText, type RequestOptions, type RequestShape } from './request-factory.ts';
-import type { Server } from './server.ts';
+import { routingOf, type Server } from './server.ts';
 import type { ResourceListener, Subscription } from './watched-resources.ts';
 
 /**
@@ -177,9 +177,10 @@ class TroupeEngine implements Engine {
     return harmless(events, this.#parts.subscriberFailed);
   }
 
-  async authorize(name: string): Promise<void> {
+  async authorize(name: string, answer?: Json): Promise<void> {
     const server = this.#server(name);
-    for (const { connection } of server.replicas) connection.authorized();
+    if (answer !== undefined && !isJson(answer)) throw new TroupeError('invalid_request', 'the answer is no object; give { url }, { code } or { token }', { server: name });
+    await server.authorize(answer);
     await this.#supervisor.settled(server);
   }
 
@@ -214,6 +215,8 @@ class TroupeEngine implements Engine {
   }
 
   async #apply(next: Config): Promise<void> {
+    // What only the routing can judge is judged before anything changes.
+    for (const server of next.servers) routingOf(server);
     const plan = reconcile(this.#config.servers, next.servers, sameServer);
     const byName = new Map<string, ResolvedServer>(next.servers.map((server) => [server.name, server]));
     this.#config = next;

@@ -23,9 +23,12 @@ async function inTurn(next: Handler, request: Request, others: readonly string[]
     return await next(request);
   } catch (error) {
     const harmless = isTroupeError(error) && (error.delivery === 'unsent' || request.operation !== 'unsafe');
-    const [other, ...rest] = others.filter((name) => servers.has(name));
+    const left = others.filter((name) => servers.has(name));
+    // In order, but one that would have to be waited for only when none could answer now.
+    const other = left.find((name) => servers.get(name)?.pool.hasReady) ?? left[0];
     if (!harmless || !ELSEWHERE.has(error.code) || other === undefined || request.cancellation.cancelled) throw error;
     request.facts.server = other;
+    const rest = left.filter((name) => name !== other);
     return inTurn(next, amend(request, { server: other, attempt: request.facts.attempts + 1, tried: [] }), rest, servers);
   }
 }

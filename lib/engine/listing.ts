@@ -22,7 +22,7 @@ export async function ensureListed(
   const { cancellation, again } = options;
   try {
     await standing(server, cancellation, options.knows(server.name));
-    const lists = server.connected?.lists;
+    const lists = server.speaker?.lists;
     if (lists !== undefined) await unless(cancellation, lists.fresh(kind, again));
     else if (server.error !== undefined) throw server.error;
     return { server: server.name, error: undefined };

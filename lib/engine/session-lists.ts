@@ -58,9 +58,12 @@ export class SessionLists {
     for (const kind of LIST_KINDS) void this.refresh(kind);
   }
 
-  /** Whether a list of this kind is known, old or new. */
-  known(kind: ListKind): boolean {
-    return this.#entries[kind].list !== undefined;
+  /** What was fetched, old or new. */
+  get known(): Array<readonly [ListKind, RawList]> {
+    return LIST_KINDS.flatMap((kind) => {
+      const { list } = this.#entries[kind];
+      return list === undefined ? [] : [[kind, list] as const];
+    });
   }
 
   error(kind: ListKind): TroupeError | undefined {

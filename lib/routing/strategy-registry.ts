@@ -1,5 +1,6 @@
 import { TroupeError } from '../core/errors.ts';
 import { type Json, isJson } from '../core/json-rpc.ts';
+import { readNumbers } from './strategy-options.ts';
 import { boundedRendezvous } from './strategies/bounded-rendezvous.ts';
 import { ewmaLeastOutstanding } from './strategies/ewma-least-outstanding.ts';
 import { leastOutstanding } from './strategies/least-outstanding.ts';
@@ -96,6 +97,17 @@ export function createStrategyRegistry(
 /** A shipped strategy. Use a registry of your own to add to them. */
 export function strategyByName(name: string, options?: Json): RoutingStrategy {
   return shipped.create(name, options);
+}
+
+/** A shipped strategy by its name, or one of the host's own, which takes `slowStart` and `subset` but no other options. */
+export function strategyOf(strategy: string | RoutingStrategy, options?: Json): RoutingStrategy {
+  if (typeof strategy === 'string') return strategyByName(strategy, options);
+  const { name } = strategy;
+  const factory: StrategyFactory = (rest) => {
+    readNumbers(name, rest, {});
+    return strategy;
+  };
+  return createStrategyRegistry({ [name]: factory }).create(name, options);
 }
 
 const shipped = createStrategyRegistry();
