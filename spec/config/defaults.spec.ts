@@ -12,7 +12,7 @@ const NARROW_SPACE = /\u202f/g;
 
 describe('the table of options', () => {
   const config = normalise({
-    servers: { s: { command: 'x', hedge: true, rateLimit: { perSecond: 3 } } },
+    servers: { s: { command: 'x', hedge: true, adaptive: true, batch: true, rateLimit: { perSecond: 3 } } },
   });
   const server = config.servers[0] as unknown as Record<string, unknown>;
 
