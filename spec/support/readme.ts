@@ -3,6 +3,7 @@ import { fileURLToPath } from 'node:url';
 import { optionsTable } from '../../lib/config/defaults.ts';
 import { CONNECTION_TRANSITIONS, PROCESS_TRANSITIONS, type Transition } from '../../lib/connection/transitions.ts';
 import { ERROR_CODES, type ErrorCode } from '../../lib/core/errors.ts';
+import { STRATEGY_NAMES } from '../../lib/routing/strategy-registry.ts';
 
 /** The parts of the README that are drawn from the code. */
 
@@ -32,6 +33,32 @@ const MEANING: Readonly<Record<ErrorCode, string>> = {
   internal: 'a defect of ours, or of a callback',
 };
 
+/** When a strategy is the right one, and when it is not. */
+const STRATEGIES: Readonly<Record<string, readonly [when: string, whenNot: string]>> = {
+  'ewma-least-outstanding': ['the default: least expected time, finds out who is slow', 'hundreds of replicas, or many engines that share them'],
+  'least-outstanding': ['equal replicas, jobs of unlike length', 'replicas of unlike speed'],
+  'weighted-least-outstanding': ['replicas whose speeds you know', 'weights that are guessed: worse than the default'],
+  p2c: ['above a hundred replicas, or many engines sharing them', 'a few replicas: a full scan is better'],
+  'p2c-peak-ewma': ['the same, with replicas of unlike speed', 'a few replicas'],
+  'round-robin': ['equal counts are asked for', 'jobs of unlike length, replicas of unlike speed'],
+  'weighted-round-robin': ['equal counts by weight', 'the same'],
+  random: ['a baseline to measure against', 'anything else: the worst queueing of all'],
+  rendezvous: ['state lives in a replica and must be found again', 'hot keys: it does not look at load'],
+  'rendezvous-p2c': ['caches in replicas; the default where there is an affinity', 'state that one replica only has'],
+  'bounded-rendezvous': ['as `rendezvous`, with a cap on hot keys', 'state that one replica only has'],
+  'priority-failover': ['a standby that should idle', 'sharing load'],
+  prequal: ['replicas that report their load, shared by many engines', 'replicas that do not'],
+};
+
+function strategies(): string {
+  const rows = STRATEGY_NAMES.map((name) => {
+    const [when, whenNot] = STRATEGIES[name] ?? [];
+    if (when === undefined) throw new Error(`say when to use ${name}, and when not, in ${import.meta.url}`);
+    return `| \`${name}\` | ${when} | ${whenNot} |`;
+  });
+  return ['| strategy | when | when not |', '|---|---|---|', ...rows].join('\n');
+}
+
 function diagram(transitions: ReadonlyArray<Transition<string>>, first: string, last: string): string {
   const arrows = new Map<string, string[]>();
   for (const { from, event, to } of transitions) {
@@ -47,7 +74,8 @@ const SECTIONS: Readonly<Record<string, () => string>> = {
   'process-diagram': () => diagram(PROCESS_TRANSITIONS, 'Created', 'Stopped'),
   'error-codes': () =>
     ['| code | meaning |', '|---|---|', ...ERROR_CODES.map((code) => `| \`${code}\` | ${MEANING[code]} |`)].join('\n'),
-  options: optionsTable,
+  strategies,
+  options: () => optionsTable().trimEnd(),
 };
 
 export function drawReadme(text: string): string {
@@ -58,6 +86,27 @@ export function drawReadme(text: string): string {
       return section === undefined ? whole : `<!-- generated: ${name} -->\n\n${section()}\n\n<!-- end -->`;
     },
   );
+}
+
+export interface CodeBlock {
+  /** Of its fence. */
+  readonly line: number;
+  readonly code: string;
+  /** Marked with `<!-- run -->`: a program of its own. */
+  readonly runs: boolean;
+  /** The block of text that follows: what the program writes. */
+  readonly output: string | undefined;
+}
+
+/** The TypeScript of a document. */
+export function codeBlocks(text: string): readonly CodeBlock[] {
+  const found = text.matchAll(/(<!-- run -->\n)?^```ts\n([\s\S]*?)^```\n(?:\n```text\n([\s\S]*?)^```$)?/gm);
+  return [...found].map((match) => ({
+    line: text.slice(0, match.index).split('\n').length + (match[1] === undefined ? 0 : 1),
+    code: match[2] ?? '',
+    runs: match[1] !== undefined,
+    output: match[3],
+  }));
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) writeFileSync(README, drawReadme(readFileSync(README, 'utf8')));
