@@ -111,7 +111,7 @@ export function compileEngine(config: Config): EngineParts {
     inbound,
     clientInfo: CLIENT_INFO,
     logLevel: config.host.log === undefined ? undefined : 'info',
-    link: (server, replica, leaveGate) => createLink({ server, replica, leaveGate, clock, random, emit: bus.emit, launcher }),
+    link: (server, replica, leaveGate, credentials) => createLink({ server, replica, leaveGate, credentials, clock, random, emit: bus.emit, launcher }),
     onListed: (server, replica, kind, list) => catalogs.listed(server, replica, kind, list),
     onChange: (server, replica, to) => {
       views.moved(replica.connection.id, to);

@@ -108,7 +108,11 @@ export interface Engine {
   on(event: '*', listener: (event: EngineEvent) => void): () => void;
   readonly events$: Observable<EngineEvent>;
 
-  /** New credentials for a connection that waits in AuthRequired. */
+  /**
+   * Answers an `auth.required`: `{ url }` (where the browser was sent back to), `{ searchParams }` or `{ code, state, iss }`
+   * of it, or `{ token }`. Without an answer what waits tries again. Rejects with `denied` where state or issuer differ, and
+   * settles when the connections stand or have failed.
+   */
   authorize(server: string, answer?: Json): Promise<void>;
 
   /** A plain JSON tree of servers, connections and sessions, secrets redacted; ready for a bug report. */

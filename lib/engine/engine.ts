@@ -85,21 +85,27 @@ class TroupeEngine implements Engine {
     return this.#list('prompts', options);
   }
 
-  async callTool(name: string, args?: Json, options?: RequestOptions): Promise<Json> {
-    const target = checkText(name, 'the name of the tool');
-    const given = checkArguments(args, 'the arguments of the tool');
-    return this.#run({ method: 'tools/call', target, params: { name: target, ...(given === undefined ? {} : { arguments: given }) } }, options);
+  callTool(name: string, args?: Json, options?: RequestOptions): Promise<Json> {
+    return this.#run(() => {
+      const target = checkText(name, 'the name of the tool');
+      const given = checkArguments(args, 'the arguments of the tool');
+      return { method: 'tools/call', target, params: given === undefined ? { name: target } : { name: target, arguments: given } };
+    }, options);
   }
 
-  async readResource(uri: string, options?: RequestOptions): Promise<Json> {
-    const target = checkText(uri, 'the URI of the resource');
-    return this.#run({ method: 'resources/read', target, params: { uri: target } }, options);
+  readResource(uri: string, options?: RequestOptions): Promise<Json> {
+    return this.#run(() => {
+      const target = checkText(uri, 'the URI of the resource');
+      return { method: 'resources/read', target, params: { uri: target } };
+    }, options);
   }
 
-  async getPrompt(name: string, args?: Readonly<Record<string, string>>, options?: RequestOptions): Promise<Json> {
-    const target = checkText(name, 'the name of the prompt');
-    const given = checkArguments(args, 'the arguments of the prompt');
-    return this.#run({ method: 'prompts/get', target, params: { name: target, ...(given === undefined ? {} : { arguments: given }) } }, options);
+  getPrompt(name: string, args?: Readonly<Record<string, string>>, options?: RequestOptions): Promise<Json> {
+    return this.#run(() => {
+      const target = checkText(name, 'the name of the prompt');
+      const given = checkArguments(args, 'the arguments of the prompt');
+      return { method: 'prompts/get', target, params: given === undefined ? { name: target } : { name: target, arguments: given } };
+    }, options);
   }
 
   async complete(
@@ -114,7 +120,7 @@ class TroupeEngine implements Engine {
     const target = what === 'ref/prompt' ? checkText(ref['name'], 'ref.name') : checkText(ref['uri'], 'ref.uri');
     checkText(argument?.name, 'argument.name');
     const params = { ref, argument, ...(options?.context === undefined ? {} : { context: options.context }) };
-    return this.#run({ method: 'completion/complete', target, params }, options);
+    return this.#run(() => ({ method: 'completion/complete', target, params }), options);
   }
 
   async subscribeResource(uri: string, listener: ResourceListener, options?: RequestOptions): Promise<Subscription> {
@@ -254,7 +260,7 @@ class TroupeEngine implements Engine {
     }
     const target = params?.['name'] ?? params?.['uri'];
     return this.#run(
-      { method, params, server: request.server, target: typeof target === 'string' ? target : undefined, batch: inBatch },
+      () => ({ method, params, server: request.server, target: typeof target === 'string' ? target : undefined, batch: inBatch }),
       options,
     );
   }
@@ -277,8 +283,9 @@ class TroupeEngine implements Engine {
     };
   }
 
-  async #run(shape: RequestShape, options: RequestOptions | undefined): Promise<Json> {
-    const { request, done } = this.#begin(shape, options);
+  /** `shape` is a function, so that what it throws rejects without an async frame of each verb's own. */
+  async #run(shape: () => RequestShape, options: RequestOptions | undefined): Promise<Json> {
+    const { request, done } = this.#begin(shape(), options);
     try {
       const result = await this.#handle(request);
       this.#settled(request, undefined);

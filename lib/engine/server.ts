@@ -248,7 +248,10 @@ export class Server {
       const meant = typeof answer['token'] === 'string' ? all : [all.find((credentials) => credentials.awaits(state)) ?? first];
       for (const credentials of meant) await credentials.answer(answer);
     }
-    for (const { connection } of this.replicas) connection.authorized();
+    // One that is still putting its last attempt away goes on a little later.
+    const waiting = this.replicas.filter(({ connection }) => connection.state === 'AuthRequired');
+    for (const { connection } of waiting) connection.authorized();
+    await Promise.all(waiting.map(({ connection }) => connection.settled((state) => state !== 'AuthRequired')));
   }
 
   #credentialsOf({ where }: ResolvedReplica): Credentials | undefined {
@@ -412,8 +415,6 @@ export class Server {
         emit({ type: 'server.notified', at: clock.wallTime(), server: server.name, connection: id, method, params });
       },
       onOddity: (error, count) => {
-        // A server can make millions of these: the 1st, 2nd, 4th, 8th … is told, with the number so far.
-        if ((count & (count - 1)) !== 0) return;
         emit({ type: 'connection.oddity', at: clock.wallTime(), connection: id, server: server.name, error, count });
       },
     };

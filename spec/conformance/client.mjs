@@ -34,6 +34,35 @@ const host = {
   'sep-2322-client-request-state': { elicit: () => ({ action: 'accept', content: { confirmed: true } }) },
 }[scenario];
 
+/** Where the browser would be sent back to; nobody listens there, the address itself is the answer. */
+const redirectUrl = 'http://localhost:3000/callback';
+const CLIENT_METADATA = 'https://conformance-test.local/client-metadata.json';
+
+const auth = {
+  'auth/basic-cimd': { oauth: { redirectUrl, clientMetadataUrl: CLIENT_METADATA } },
+  'auth/pre-registration': {
+    oauth: { redirectUrl, clientId: context.client_id, clientSecret: context.client_secret, expectedIssuer: context.issuer },
+  },
+  'auth/client-credentials-basic': { clientCredentials: { clientId: context.client_id, clientSecret: context.client_secret } },
+  'auth/client-credentials-jwt': {
+    privateKeyJwt: { clientId: context.client_id, privateKey: context.private_key_pem, algorithm: context.signing_algorithm },
+  },
+  'auth/enterprise-managed-authorization': {
+    crossApp: {
+      clientId: context.client_id,
+      clientSecret: context.client_secret,
+      identityProvider: { clientId: context.idp_client_id, idToken: context.idp_id_token, tokenEndpoint: context.idp_token_endpoint },
+    },
+  },
+};
+
+function authOf(name) {
+  if (!name.startsWith('auth/')) return undefined;
+  if (name.startsWith('auth/dpop')) return { oauth: { redirectUrl }, dpop: true };
+  // Only keys that the scenario gives a value for.
+  return JSON.parse(JSON.stringify(auth[name] ?? { oauth: { redirectUrl } }));
+}
+
 const engine = createEngine({
   naming: 'transparent',
   ...(host === undefined ? {} : { host }),
@@ -42,6 +71,7 @@ const engine = createEngine({
       url,
       era: scenario === 'request-metadata' ? 'auto' : modern ? (NEED_PRIOR.has(scenario) ? 'modern' : 'auto') : 'legacy',
       ...(NEED_PRIOR.has(scenario) ? { prior: PRIOR } : {}),
+      ...(authOf(scenario) === undefined ? {} : { auth: authOf(scenario) }),
     },
   },
 });
@@ -85,11 +115,52 @@ const steps = {
   },
 };
 
+/** Plays the person who agrees: follows the question to where the browser would end. */
+let question;
+engine.on('auth.required', ({ challenge, error }) => {
+  question = challenge?.authorizationUrl === undefined ? error : challenge.authorizationUrl;
+});
+
+async function authorized() {
+  while (engine.connection('mock').state === 'AuthRequired') {
+    if (typeof question !== 'string') throw question;
+    const asked = await fetch(question, { redirect: 'manual' });
+    await engine.authorize('mock', { url: asked.headers.get('location') });
+  }
+  const [{ state, error }] = engine.fleet.connections;
+  if (state !== 'Connected') throw error ?? new Error(`mock is ${state}`);
+}
+
+/** A call that the server may want a wider authorization for. */
+async function authorizedCall(name) {
+  for (;;) {
+    try {
+      return await engine.callTool(name, {});
+    } catch (error) {
+      if (error.code !== 'auth_required') throw error;
+      await settled();
+      await authorized();
+    }
+  }
+}
+
+/** The connection moves to AuthRequired right after the call has failed. */
+async function settled() {
+  for (let i = 0; i < 100 && engine.connection('mock').state === 'Connected'; i++) await new Promise(setImmediate);
+}
+
 try {
-  const fleet = await engine.start();
-  const failed = fleet.connections.find((c) => c.state !== 'Connected');
-  if (failed !== undefined) throw failed.error ?? new Error(`mock is ${failed.state}`);
-  await (steps[scenario] ?? tools)();
+  await engine.start();
+  await authorized();
+  if (scenario.startsWith('auth/')) {
+    const listed = await engine.listTools();
+    if (listed.failures.length > 0) {
+      await settled();
+      await authorized();
+      await tools();
+    }
+    await authorizedCall('test-tool');
+  } else await (steps[scenario] ?? tools)();
 } catch (error) {
   console.error(error);
   process.exitCode = 1;

@@ -178,7 +178,8 @@ export class OAuthCredentials implements HttpCredentials {
       );
     } catch (error) {
       this.#pending = undefined;
-      throw authFailure(error, server);
+      // What the flow stumbled over later is not what went wrong.
+      throw authFailure(watch.failure instanceof TypeError ? error : (watch.failure ?? error), server);
     } finally {
       this.#round = undefined;
     }

@@ -1,7 +1,7 @@
 import { lookup as dnsLookup, type LookupAddress, type LookupAllOptions } from 'node:dns';
 import { BlockList, isIP, type LookupFunction } from 'node:net';
 import { createSecureContext } from 'node:tls';
-import { Agent, Pool, Response, buildConnector, fetch, type RequestInit } from 'undici';
+import { Agent, Pool, buildConnector, fetch, type RequestInit, type Response as UndiciResponse } from 'undici';
 import { TroupeError, errorText, isTroupeError } from '../../core/errors.ts';
 import type { Limits } from '../../core/limits.ts';
 
@@ -242,12 +242,14 @@ export function createGuardedFetch(options: GuardedFetchOptions): {
   return { fetch: guarded, close: () => agent.destroy() };
 }
 
-/** The same response, whose body fails as soon as it is longer than the limit. */
-function limited(response: Response, maxBytes: number, server: string): Response {
+/**
+ * The same response as one of the platform's own class (the SDK asks `instanceof`), whose body fails as soon as it is longer
+ * than the limit.
+ */
+function limited(response: UndiciResponse, maxBytes: number, server: string): Response {
   const body = response.body as ReadableStream<Uint8Array> | null;
-  if (body === null) return response;
   let seen = 0;
-  const counted = body.pipeThrough(
+  const counted = body?.pipeThrough(
     new TransformStream<Uint8Array, Uint8Array>({
       transform(chunk, controller) {
         seen += chunk.byteLength;
@@ -262,7 +264,7 @@ function limited(response: Response, maxBytes: number, server: string): Response
   );
   const { status, statusText, headers, url } = response;
   const bodiless = status === 204 || status === 205 || status === 304;
-  const copy = new Response(bodiless ? null : (counted as never), { status, statusText, headers });
+  const copy = new Response(bodiless ? null : counted, { status, statusText, headers: [...headers] });
   // Who reads a redirect or an error wants to know where it came from.
   Object.defineProperty(copy, 'url', { value: url });
   return copy;
