@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { ROOT, run } from './support/programs.ts';
+import { codeBlocks } from './support/readme.ts';
 
 jest.setTimeout(180_000);
 
@@ -114,6 +115,14 @@ describe('the package', () => {
       stdout: HEARD,
       stderr: '',
     });
+  });
+
+  it('runs the first program of the README with plain Node, as it stands there', async () => {
+    const [first] = codeBlocks(await readFile(join(ROOT, 'README.md'), 'utf8'));
+    const file = await consumer('readme.mjs', first?.code ?? '');
+    // In the repository, so that npx finds the server that is installed and fetches nothing.
+    const ran = await run(process.execPath, [file], { env: { npm_config_offline: 'true' } });
+    expect(ran).toEqual({ code: 0, stdout: first?.output, stderr: '' });
   });
 
   it('says its version to servers', async () => {

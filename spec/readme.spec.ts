@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync, readdirSync } from 'node:fs';
 import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -83,8 +83,15 @@ describe('the links', () => {
   );
 
   it('leads to every example', () => {
-    const linked = [...text.matchAll(/\]\((examples\/[^)]+)\)/g)].map((match) => match[1]);
-    expect(linked.length).toBeGreaterThan(4);
+    const linked = [...text.matchAll(/\]\(examples\/([^)]+)\)/g)].map((match) => match[1]);
+    expect(readdirSync(join(ROOT, 'examples')).filter((name) => name.endsWith('.ts') && !linked.includes(name))).toEqual([]);
+  });
+
+  it('map of the house: every file it names is there', () => {
+    const map = readFileSync(join(ROOT, 'lib/README.md'), 'utf8');
+    const named = [...map.matchAll(/`([a-z-]+\/[a-z\d./-]*)`/g)].map((match) => match[1] ?? '');
+    expect(named.length).toBeGreaterThan(30);
+    expect(named.filter((name) => !existsSync(join(ROOT, 'lib', name)) && !existsSync(join(ROOT, name)))).toEqual([]);
   });
 
   it('names no script that does not exist', () => {

@@ -47,7 +47,7 @@ const STRATEGIES: Readonly<Record<string, readonly [when: string, whenNot: strin
   'rendezvous-p2c': ['caches in replicas; the default where there is an affinity', 'state that one replica only has'],
   'bounded-rendezvous': ['as `rendezvous`, with a cap on hot keys', 'state that one replica only has'],
   'priority-failover': ['a standby that should idle', 'sharing load'],
-  prequal: ['replicas that report their load, shared by many engines', 'replicas that do not'],
+  prequal: ['many engines share the replicas, and your `loadReporter` knows their load', 'without such a reporter: MCP has no way to ask for load'],
 };
 
 function strategies(): string {
