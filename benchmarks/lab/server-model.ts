@@ -1,0 +1,308 @@
+import type { Outcome } from '../../lib/core/outcome.ts';
+import type { Random } from '../../lib/core/ports.ts';
+import type { Happening, Kernel } from './kernel.ts';
+
+/** What goes wrong with a server between two moments, milliseconds. */
+export type Fault =
+  /** Loses what it has, refuses what comes. */
+  | { readonly kind: 'crash'; readonly from: number; readonly to: number }
+  /** Answers with an error after a moment, without working. `share` of the requests, default all. */
+  | {
+      readonly kind: 'fail';
+      readonly from: number;
+      readonly to: number;
+      readonly afterMs: number;
+      readonly share?: number;
+    }
+  /** Takes requests and never answers. */
+  | { readonly kind: 'hang'; readonly from: number; readonly to: number }
+  /** 429 at once. */
+  | { readonly kind: 'overload'; readonly from: number; readonly to: number; readonly retryAfterMs: number };
+
+export interface ServerSpec {
+  /** Requests worked on at the same time. Default 1. */
+  readonly slots?: number;
+  /** Work done per millisecond. Default 1. */
+  readonly speed?: number;
+  /** `ps`: all share the slots. Default `fifo`. */
+  readonly discipline?: 'fifo' | 'lifo' | 'ps';
+  /** Waiting requests it takes at most; then 429. Default unlimited. */
+  readonly queueCap?: number;
+  /** Throws away, when their turn comes, requests nobody waits for any more. Default false. */
+  readonly dropExpired?: boolean;
+  /** Multiplies the speed of what starts between two moments. */
+  readonly slow?: readonly { readonly from: number; readonly to: number; readonly factor: number }[];
+  /** Others use the machine: gaps and bouts of exponential length, the speed is `factor` in a bout. */
+  readonly antagonist?: { readonly gapMs: number; readonly boutMs: number; readonly factor: number };
+  /** Some attempts stall by themselves: their work takes `factor` times as long. */
+  readonly stall?: { readonly share: number; readonly factor: number };
+  /** Remembers the last `entries` keys; a remembered one takes `hitFactor` of the work. */
+  readonly cache?: { readonly entries: number; readonly hitFactor: number };
+  readonly faults?: readonly Fault[];
+  /** For the strategies: weight and tier of the replica. */
+  readonly weight?: number;
+  readonly tier?: number;
+  /** Requests each client sends it at once at most, the mask keeps the rest. Default unlimited. */
+  readonly maxInFlight?: number;
+}
+
+/** One attempt at one server. `end` is called once, by the server. */
+export interface Attempt {
+  readonly size: number;
+  readonly key: number;
+  /** Nobody waits for it after this. */
+  readonly expiresAt: number;
+  /** The server begins to work on it. */
+  begin?(): void;
+  end(outcome: Outcome, sent: boolean, retryAfterMs?: number): void;
+}
+
+class Job implements Happening {
+  readonly server: ServerModel;
+  readonly attempt: Attempt;
+  work = 0;
+  left = 0;
+  gone = false;
+
+  constructor(server: ServerModel, attempt: Attempt) {
+    this.server = server;
+    this.attempt = attempt;
+  }
+
+  happen(): void {
+    if (!this.gone) this.server.finished(this);
+  }
+}
+
+/** A server: slots, a queue, a speed, a memory and its faults. */
+export class ServerModel {
+  readonly spec: ServerSpec;
+  readonly index: number;
+  /** Milliseconds of slots in use. */
+  busyMs = 0;
+  maxQueue = 0;
+  hits = 0;
+  lookups = 0;
+  started = 0;
+  readonly #kernel: Kernel;
+  readonly #random: Random;
+  readonly #slots: number;
+  #running: Job[] = [];
+  #queue: Job[] = [];
+  #head = 0;
+  #memory: Map<number, true> | undefined;
+  #factor = 1;
+  #sharedAt = 0;
+  #sharing: { happen(): void; dead: boolean } | undefined;
+
+  constructor(kernel: Kernel, spec: ServerSpec, index: number) {
+    this.#kernel = kernel;
+    this.spec = spec;
+    this.index = index;
+    this.#random = kernel.stream(`faults ${index}`);
+    this.#slots = spec.slots ?? 1;
+    if (spec.cache !== undefined) this.#memory = new Map();
+    if (spec.antagonist !== undefined) this.#antagonise(spec.antagonist);
+    for (const fault of spec.faults ?? []) {
+      if (fault.kind === 'crash') kernel.at(fault.from, { happen: () => this.#crash() });
+    }
+  }
+
+  /** Requests here, waiting or worked on. */
+  get inFlight(): number {
+    return this.#running.length + this.queued;
+  }
+
+  get queued(): number {
+    return this.#queue.length - this.#head;
+  }
+
+  get isUp(): boolean {
+    return this.#fault('crash') === undefined;
+  }
+
+  take(attempt: Attempt): void {
+    const { spec } = this;
+    if (spec.faults !== undefined && this.#takenByFault(attempt)) return;
+    const job = new Job(this, attempt);
+    if (spec.discipline === 'ps') return this.#share(job);
+    if (this.#running.length < this.#slots) return this.#start(job);
+    if (this.queued >= (spec.queueCap ?? Infinity)) return attempt.end('overload', false);
+    this.#queue.push(job);
+    this.maxQueue = Math.max(this.maxQueue, this.queued);
+  }
+
+  /** Called by the job. */
+  finished(job: Job): void {
+    job.gone = true;
+    this.#forget(job);
+    this.busyMs += job.work;
+    job.attempt.end('ok', true);
+    this.#next();
+  }
+
+  #start(job: Job): void {
+    this.started++;
+    this.#running.push(job);
+    job.work = this.#workOf(job.attempt);
+    job.attempt.begin?.();
+    this.#kernel.at(this.#kernel.now() + job.work, job);
+  }
+
+  #workOf({ size, key }: Attempt): number {
+    const { stall, cache, speed = 1 } = this.spec;
+    let work = size / (speed * this.#factor * this.#slowness());
+    if (stall !== undefined && this.#random() < stall.share) work *= stall.factor;
+    if (cache !== undefined && this.#remembers(key, cache.entries)) work *= cache.hitFactor;
+    return work;
+  }
+
+  #slowness(): number {
+    const { slow } = this.spec;
+    if (slow === undefined) return 1;
+    const now = this.#kernel.now();
+    for (const { from, to, factor } of slow) if (now >= from && now < to) return factor;
+    return 1;
+  }
+
+  #remembers(key: number, entries: number): boolean {
+    const memory = this.#memory!;
+    this.lookups++;
+    const hit = memory.delete(key);
+    if (hit) this.hits++;
+    else if (memory.size >= entries) memory.delete(memory.keys().next().value!);
+    memory.set(key, true);
+    return hit;
+  }
+
+  #next(): void {
+    while (this.#running.length < this.#slots && this.queued > 0) {
+      const job = this.spec.discipline === 'lifo' ? this.#queue.pop()! : this.#queue[this.#head++]!;
+      if (this.#head > 64 && this.#head * 2 > this.#queue.length) {
+        this.#queue = this.#queue.slice(this.#head);
+        this.#head = 0;
+      }
+      if (this.spec.dropExpired === true && job.attempt.expiresAt <= this.#kernel.now()) {
+        job.attempt.end('timeout', true);
+      } else {
+        this.#start(job);
+      }
+    }
+  }
+
+  #forget(job: Job): void {
+    const at = this.#running.indexOf(job);
+    const last = this.#running.pop()!;
+    if (last !== job) this.#running[at] = last;
+  }
+
+  /** Processor sharing: all advance at min(1, slots / n); only the next to end is planned. */
+  #share(job: Job): void {
+    this.#advanceShared();
+    this.started++;
+    job.work = this.#workOf(job.attempt);
+    job.left = job.work;
+    this.#running.push(job);
+    this.#planShared();
+  }
+
+  #advanceShared(): void {
+    const now = this.#kernel.now();
+    const n = this.#running.length;
+    const done = (now - this.#sharedAt) * Math.min(1, this.#slots / Math.max(1, n));
+    for (const job of this.#running) job.left -= done;
+    this.#sharedAt = now;
+  }
+
+  #planShared(): void {
+    if (this.#sharing !== undefined) this.#sharing.dead = true;
+    let first: Job | undefined;
+    for (const job of this.#running) if (first === undefined || job.left < first.left) first = job;
+    if (first === undefined) return;
+    const { left } = first;
+    const next = first;
+    const pace = Math.min(1, this.#slots / this.#running.length);
+    const plan = {
+      dead: false,
+      happen: (): void => {
+        if (plan.dead) return;
+        this.#advanceShared();
+        this.#forget(next);
+        this.busyMs += next.work;
+        next.attempt.end('ok', true);
+        this.#planShared();
+      },
+    };
+    this.#sharing = plan;
+    this.#kernel.at(this.#kernel.now() + Math.max(0, left) / pace, plan);
+  }
+
+  #fault<K extends Fault['kind']>(kind?: K): Extract<Fault, { kind: K }> | undefined {
+    const now = this.#kernel.now();
+    return this.spec.faults?.find(
+      (fault): fault is Extract<Fault, { kind: K }> =>
+        now >= fault.from && now < fault.to && (kind === undefined || fault.kind === kind),
+    );
+  }
+
+  #takenByFault(attempt: Attempt): boolean {
+    const fault: Fault | undefined = this.#fault();
+    if (fault === undefined) return false;
+    switch (fault.kind) {
+      case 'crash':
+        attempt.end('transport', false);
+        return true;
+      case 'hang':
+        return true;
+      case 'overload':
+        attempt.end('overload', false, fault.retryAfterMs);
+        return true;
+      case 'fail':
+        if (fault.share !== undefined && this.#random() >= fault.share) return false;
+        this.#kernel.at(this.#kernel.now() + fault.afterMs, {
+          happen: () => attempt.end('server-error', true),
+        });
+        return true;
+    }
+  }
+
+  #crash(): void {
+    const lost = [...this.#running, ...this.#queue.slice(this.#head)];
+    this.#running = [];
+    this.#queue = [];
+    this.#head = 0;
+    this.#memory?.clear();
+    for (const job of lost) {
+      job.gone = true;
+      job.attempt.end('transport', true);
+    }
+  }
+
+  #antagonise({ gapMs, boutMs, factor }: { gapMs: number; boutMs: number; factor: number }): void {
+    const exponential = (mean: number): number => -mean * Math.log(1 - this.#random());
+    const gap = {
+      happen: (): void => this.#bout(factor, exponential(boutMs), () => this.#plan(exponential(gapMs), gap)),
+    };
+    // Somewhere in the cycle to begin with, so that servers are not in step.
+    if (this.#random() < boutMs / (gapMs + boutMs)) gap.happen();
+    else this.#plan(exponential(gapMs), gap);
+  }
+
+  #plan(inMs: number, what: Happening): void {
+    // A cycle without end would keep the run from ending.
+    if (!this.stopped) this.#kernel.at(this.#kernel.now() + inMs, what);
+  }
+
+  #bout(factor: number, forMs: number, then: () => void): void {
+    this.#factor = factor;
+    this.#plan(forMs, {
+      happen: () => {
+        this.#factor = 1;
+        then();
+      },
+    });
+  }
+
+  /** Set when no more requests come: antagonists plan nothing more. */
+  stopped = false;
+}

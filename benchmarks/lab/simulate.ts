@@ -1,0 +1,558 @@
+import { Cancellation } from '../../lib/core/cancellation.ts';
+import { type ErrorCode, TroupeError } from '../../lib/core/errors.ts';
+import { type Handler, type Response, compose } from '../../lib/core/interceptor.ts';
+import type { Outcome } from '../../lib/core/outcome.ts';
+import type { Random } from '../../lib/core/ports.ts';
+import type { Request } from '../../lib/core/request.ts';
+import { type CircuitBreaker, createCircuitBreaker } from '../../lib/resilience/circuit-breaker.ts';
+import { backoffCeiling } from '../../lib/resilience/retry.ts';
+import { isRetryable } from '../../lib/resilience/retryable.ts';
+import { mix32 } from '../../lib/routing/hash.ts';
+import type { Lease } from '../../lib/routing/load-meter.ts';
+import { createOutlierDetector } from '../../lib/routing/outlier.ts';
+import { type Picker, type PickerReplica, createPicker } from '../../lib/routing/picker.ts';
+import { createPool } from '../../lib/routing/pool.ts';
+import { type Happening, Kernel } from './kernel.ts';
+import { LoadHistory, createReporter } from './load-reports.ts';
+import { ENDED, Record, type Result, mean, quantile } from './metrics.ts';
+import type { Budget, Scenario } from './scenario.ts';
+import { type Attempt, ServerModel } from './server-model.ts';
+
+/** Runs a scenario in virtual time. Pure: the same scenario and seed give the same result, event for event. */
+export function simulate(scenario: Scenario, seed: number): Result {
+  if (scenario.breaker !== undefined || scenario.layers !== undefined) {
+    throw new TypeError('breakers and layers go on in promises; use simulateInTurns');
+  }
+  const world = new World(scenario, seed);
+  world.kernel.run();
+  return world.result();
+}
+
+/** As `simulate`, for what goes on in promises. Also pure. */
+export async function simulateInTurns(scenario: Scenario, seed: number): Promise<Result> {
+  const world = new World(scenario, seed);
+  await world.kernel.runInTurns();
+  world.dispose();
+  return world.result();
+}
+
+/** What the log says happened. */
+const LOG = { arrival: 1, pick: 2, settled: 3, ended: 4 } as const;
+const BIN_MS = 5_000;
+const NEVER_CANCELLED = new Cancellation();
+const ANSWER: Response = { content: [] };
+
+interface Client {
+  readonly picker: Picker;
+  readonly breakers: readonly CircuitBreaker[];
+  readonly waiting: Call[];
+  readonly budget: Budget | undefined;
+  readonly hedgeBudget: Budget | undefined;
+  readonly handler: Handler | undefined;
+}
+
+class World {
+  readonly kernel: Kernel;
+  readonly scenario: Scenario;
+  readonly record = new Record();
+  readonly servers: ServerModel[];
+  readonly history: LoadHistory[];
+  readonly sent: Float64Array;
+  /** Somebody asks for load reports, so the servers keep what they need for them. */
+  reports = false;
+  wastedMs = 0;
+  readonly #clients: Client[];
+  readonly #sizes: Random;
+  readonly #clientOf: Random;
+  readonly #keys: Random;
+  readonly #backoff: Random;
+
+  constructor(scenario: Scenario, seed: number) {
+    const kernel = new Kernel(seed);
+    this.kernel = kernel;
+    this.scenario = scenario;
+    this.servers = scenario.servers.map((spec, i) => new ServerModel(kernel, spec, i));
+    this.history = scenario.servers.map(() => new LoadHistory());
+    this.sent = new Float64Array(this.servers.length);
+    this.#sizes = kernel.stream('sizes');
+    this.#clientOf = kernel.stream('clients');
+    this.#keys = kernel.stream('keys');
+    this.#backoff = kernel.stream('backoff');
+    const routing = kernel.stream('routing');
+    this.#clients = Array.from({ length: scenario.clients ?? 1 }, (_, i) => this.#client(i, routing));
+    this.#arrivals(kernel.stream('arrivals'));
+  }
+
+  #client(number: number, routing: Random): Client {
+    const { kernel, scenario } = this;
+    const ids = this.servers.map((_, i) => `pool#${i}`);
+    const byId = new Map(ids.map((id, i) => [id, this.servers[i]!]));
+    const reporter = createReporter(kernel, byId, this.history, scenario.probeMs ?? 1);
+    const strategy = scenario.strategy({
+      probe: (id, report) => {
+        this.reports = true;
+        reporter.probe(id, report);
+      },
+    });
+    const { breaker } = scenario;
+    const breakers =
+      breaker === undefined
+        ? []
+        : this.servers.map((server) =>
+            createCircuitBreaker({
+              clock: kernel,
+              random: this.#backoff,
+              options: breaker,
+              probe: () => (server.isUp ? Promise.resolve() : Promise.reject(new Error('down'))),
+            }),
+          );
+    const replicas: PickerReplica[] = this.servers.map(({ spec }, i) => {
+      const gate = breakers[i];
+      return {
+        id: ids[i]!,
+        weight: spec.weight,
+        tier: spec.tier,
+        slots: spec.maxInFlight,
+        get availability() {
+          return gate === undefined || gate.admits ? 'usable' : 'suspect';
+        },
+      };
+    });
+    const handler =
+      scenario.layers === undefined
+        ? undefined
+        : this.#handler(scenario.layers(kernel), replicas, routing, strategy);
+    return {
+      picker: createPicker({
+        strategy,
+        replicas,
+        // One stream for all clients: they take turns, so none is like another.
+        random: routing,
+        clock: kernel,
+        server: `client ${number}`,
+        outlier: scenario.outlier === undefined ? undefined : createOutlierDetector(ids, scenario.outlier),
+        onFault: (error) => {
+          throw error;
+        },
+      }),
+      breakers,
+      waiting: [],
+      budget: scenario.retry?.budget?.(kernel),
+      hedgeBudget: scenario.hedge?.budget?.(kernel),
+      handler,
+    };
+  }
+
+  /** The shipped pool with the model servers behind it, and the layers around it. */
+  #handler(
+    layers: Parameters<typeof compose>[0],
+    replicas: readonly PickerReplica[],
+    random: Random,
+    strategy: ReturnType<Scenario['strategy']>,
+  ): Handler {
+    const { kernel } = this;
+    const pool = createPool({
+      server: 'pool',
+      candidates: replicas.map((replica, i) => ({
+        id: replica.id,
+        weight: replica.weight,
+        tier: replica.tier,
+        slots: replica.slots,
+        get availability() {
+          return replica.availability;
+        },
+        handle: (request: Request) => this.#handOver(request, this.servers[i]!),
+      })),
+      strategy,
+      clock: kernel,
+      random,
+      maxQueue: Infinity,
+    });
+    return compose(layers, (request) => pool.handle(request));
+  }
+
+  #handOver(request: Request, server: ServerModel): Promise<Response> {
+    const { kernel } = this;
+    this.record.attempts++;
+    this.sent[server.index] = this.sent[server.index]! + 1;
+    kernel.log(LOG.pick, server.index);
+    const size = request.params!['size'] as number;
+    return new Promise((resolve, reject) => {
+      let over = false;
+      request.cancellation.listen((reason) => {
+        over = true;
+        kernel.promised();
+        reject(reason.with({ delivery: 'sent' }));
+      });
+      server.take({
+        size,
+        key: request.params!['key'] as number,
+        expiresAt: request.deadline,
+        end: (outcome, sent, retryAfterMs) => {
+          kernel.log(LOG.settled, server.index);
+          kernel.promised();
+          if (over) this.wastedMs += size;
+          else if (outcome === 'ok') resolve(ANSWER);
+          else reject(failureOf(outcome, sent, retryAfterMs));
+        },
+      });
+    });
+  }
+
+  #arrivals(random: Random): void {
+    const { kernel, scenario } = this;
+    const { gaps, closed, trace, requests = Infinity, untilMs = Infinity } = scenario;
+    if (trace !== undefined) {
+      let next = 0;
+      const plan = (): void => {
+        if (next === trace.length) return this.#noMore();
+        kernel.at(trace[next]!.at, {
+          happen: () => {
+            const { size, key } = trace[next++]!;
+            this.#arrive(size, key);
+            plan();
+          },
+        });
+      };
+      return plan();
+    }
+    if (requests === Infinity && untilMs === Infinity)
+      throw new TypeError('a scenario needs requests or untilMs');
+    const size = scenario.size ?? (() => 1);
+    if (closed !== undefined) {
+      const think = (): number => -closed.thinkMs * Math.log(1 - random());
+      const ask = (): void => {
+        if (this.record.arrivals >= requests || kernel.now() >= untilMs) return this.#noMore();
+        this.#arrive(size(this.#sizes), undefined, () => kernel.at(kernel.now() + think(), { happen: ask }));
+      };
+      for (let i = 0; i < closed.users; i++) kernel.at(think(), { happen: ask });
+      return;
+    }
+    if (gaps === undefined) throw new TypeError('a scenario needs gaps, closed or trace');
+    const arrival: Happening = {
+      happen: () => {
+        this.#arrive(size(this.#sizes), undefined);
+        const at = kernel.now() + gaps(random);
+        if (this.record.arrivals < requests && at < untilMs) kernel.at(at, arrival);
+        else this.#noMore();
+      },
+    };
+    kernel.at(gaps(random), arrival);
+  }
+
+  #noMore(): void {
+    for (const server of this.servers) server.stopped = true;
+  }
+
+  #arrive(size: number, givenKey: number | undefined, then?: () => void): void {
+    const { kernel, scenario } = this;
+    const now = kernel.now();
+    const many = this.#clients.length;
+    const client = this.#clients[many === 1 ? 0 : Math.floor(this.#clientOf() * many)]!;
+    const key = givenKey ?? scenario.keys?.(this.#keys) ?? -1;
+    const id = this.record.arrive(now);
+    kernel.log(LOG.arrival, id);
+    if (client.handler !== undefined) return this.#ask(client.handler, id, size, key);
+    const call = new Call(this, client, id, size, key, then);
+    client.budget?.deposit();
+    client.hedgeBudget?.deposit();
+    call.attemptOnce();
+    if (scenario.hedge !== undefined && !call.done) kernel.at(now + scenario.hedge.delayMs, call);
+  }
+
+  #ask(handler: Handler, id: number, size: number, key: number): void {
+    const { kernel, scenario } = this;
+    const now = kernel.now();
+    const request: Request = Object.freeze({
+      seq: id,
+      method: 'tools/call',
+      params: { size, key },
+      server: 'pool',
+      target: 'pool__work',
+      operation: scenario.retry?.operation === 'unsafe' ? 'unsafe' : 'read-only',
+      deadline: now + (scenario.deadlineMs ?? Infinity),
+      startedAt: now,
+      cancellation: new Cancellation(),
+      onProgress: undefined,
+      principal: undefined,
+      affinity: key < 0 ? undefined : String(key),
+      cache: 'use',
+      batch: false,
+      meta: undefined,
+      attempt: 1,
+      tried: [],
+      facts: { attempts: 0, rounds: 0 },
+    });
+    kernel.promised();
+    handler(request).then(
+      () => this.ended(id, true, false),
+      (error: unknown) => this.ended(id, false, error instanceof TroupeError && error.code === 'queue_full'),
+    );
+  }
+
+  ended(id: number, ok: boolean, rejected: boolean): void {
+    const { kernel, record, scenario } = this;
+    const late = kernel.now() - record.arrivedAt[id]! > (scenario.deadlineMs ?? Infinity);
+    const status = ok ? (late ? ENDED.late : ENDED.ok) : rejected ? ENDED.rejected : ENDED.failed;
+    record.end(id, kernel.now(), status);
+    kernel.log(LOG.ended, status);
+  }
+
+  backoffMs(k: number): number {
+    return this.#backoff() * backoffCeiling(this.scenario.retry!, k);
+  }
+
+  dispose(): void {
+    for (const { breakers } of this.#clients) for (const breaker of breakers) breaker.dispose();
+  }
+
+  result(): Result {
+    const { record, kernel, servers, scenario } = this;
+    const { arrivals } = record;
+    const first = Math.floor(arrivals * (scenario.warmUp ?? 0.1));
+    const counts = [0, 0, 0, 0, 0];
+    const bins: { ok: number; all: number }[] = [];
+    const latencies = new Float64Array(arrivals);
+    const waits = new Float64Array(arrivals);
+    let kept = 0;
+    let timeInSystem = 0;
+    let waited = 0;
+    for (let id = 0; id < arrivals; id++) {
+      const status = record.status[id]!;
+      counts[status] = counts[status]! + 1;
+      if (status !== ENDED.live && id >= first) timeInSystem += record.latency[id]!;
+      const bin = (bins[Math.floor(record.arrivedAt[id]! / BIN_MS)] ??= { ok: 0, all: 0 });
+      bin.all++;
+      if (status === ENDED.ok) bin.ok++;
+      if (id < first || (status !== ENDED.ok && status !== ENDED.late)) continue;
+      latencies[kept] = record.latency[id]!;
+      waits[kept] = record.wait[id]!;
+      if (record.wait[id]! > 1e-12) waited++;
+      kept++;
+    }
+    const sorted = latencies.slice(0, kept).sort();
+    const sortedWaits = waits.slice(0, kept).sort();
+    const endedAt = kernel.now();
+    const ended = arrivals - counts[ENDED.live]!;
+    // From the first request after the warm-up to the last one: the empty ends of a run would make it an identity.
+    const inSystem = record.areaAt[arrivals - 1]! - record.areaAt[first]!;
+    const byLittle = timeInSystem;
+    const busy = servers.map(({ busyMs }) => busyMs);
+    const work = busy.reduce((sum, ms) => sum + ms, 0);
+    const lookups = servers.reduce((sum, s) => sum + s.lookups, 0);
+    const attempts = this.sent.reduce((sum, n) => sum + n, 0);
+    return {
+      mean: mean(sorted),
+      p50: quantile(sorted, 0.5),
+      p90: quantile(sorted, 0.9),
+      p99: quantile(sorted, 0.99),
+      p999: quantile(sorted, 0.999),
+      meanWait: mean(sortedWaits),
+      p99Wait: quantile(sortedWaits, 0.99),
+      waited: waited / kept,
+      latencies: sorted,
+      arrivals,
+      ok: counts[ENDED.ok]!,
+      late: counts[ENDED.late]!,
+      failed: counts[ENDED.failed]!,
+      rejected: counts[ENDED.rejected]!,
+      live: counts[ENDED.live]!,
+      goodput: counts[ENDED.ok]! / ended,
+      attemptsPerRequest: record.attempts / arrivals,
+      wasted: work === 0 ? 0 : this.wastedMs / work,
+      hitRate: lookups === 0 ? NaN : servers.reduce((sum, s) => sum + s.hits, 0) / lookups,
+      imbalance: Math.max(...busy) / mean(busy),
+      busyMs: work,
+      maxQueue: Math.max(...servers.map(({ maxQueue }) => maxQueue)),
+      shares: Array.from(this.sent, (n) => n / attempts),
+      littleError: Math.abs(inSystem - byLittle) / byLittle,
+      balanced: record.inSystem === counts[ENDED.live],
+      bins: Array.from(bins, (bin) => (bin === undefined ? NaN : bin.ok / bin.all)),
+      endedAt,
+      logHash: kernel.logHash,
+      logged: kernel.logged,
+    };
+  }
+}
+
+/** One request of a client: its attempts, one after the other or, hedged, side by side. Is the query of its picks as well. */
+class Call implements Happening {
+  readonly world: World;
+  readonly client: Client;
+  readonly id: number;
+  readonly size: number;
+  readonly key: number;
+  readonly then: (() => void) | undefined;
+  readonly hash: number | undefined;
+  readonly expiresAt: number;
+  readonly operation: 'unsafe' | 'read';
+  attempt = 1;
+  tried: string[] = [];
+  done = false;
+  running = 0;
+  hedged = false;
+
+  constructor(
+    world: World,
+    client: Client,
+    id: number,
+    size: number,
+    key: number,
+    then: (() => void) | undefined,
+  ) {
+    const { scenario, kernel } = world;
+    this.world = world;
+    this.client = client;
+    this.id = id;
+    this.size = size;
+    this.key = key;
+    this.then = then;
+    this.hash = key < 0 ? undefined : mix32(key + 1);
+    this.expiresAt = kernel.now() + (scenario.deadlineMs ?? Infinity);
+    this.operation = scenario.retry?.operation ?? 'read';
+  }
+
+  /** The delay of the hedge is over. */
+  happen(): void {
+    if (this.done || this.hedged) return;
+    if (this.client.hedgeBudget?.withdraw() === false) return;
+    this.hedged = true;
+    this.attemptOnce();
+  }
+
+  attemptOnce(): void {
+    const { world, client } = this;
+    const picked = client.picker.pick(this, this.hash);
+    if (picked.kind === 'wait') {
+      client.waiting.push(this);
+      return;
+    }
+    if (picked.kind === 'unavailable') return this.#end(false, false);
+    const { index, id } = picked;
+    this.running++;
+    world.record.attempts++;
+    world.sent[index] = world.sent[index]! + 1;
+    world.kernel.log(LOG.pick, index);
+    if (world.scenario.hedge !== undefined || world.scenario.retry !== undefined)
+      this.tried = [...this.tried, id];
+    const run = new AttemptRun(this, index, client.picker.lease(index), world);
+    const { attemptTimeoutMs } = world.scenario;
+    if (attemptTimeoutMs !== undefined) world.kernel.at(world.kernel.now() + attemptTimeoutMs, run);
+    world.servers[index]!.take(run);
+  }
+
+  settled(outcome: Outcome, sent: boolean, retryAfterMs: number | undefined): void {
+    this.running--;
+    const { client } = this;
+    client.budget?.settled?.(outcome === 'ok', this.attempt > 1);
+    if (!this.done) {
+      if (outcome === 'ok') this.#end(true, false);
+      else if (this.running === 0 && !this.#again(outcome, sent, retryAfterMs))
+        this.#end(false, outcome === 'overload');
+    }
+    if (client.waiting.length > 0) client.waiting.shift()!.attemptOnce();
+  }
+
+  #again(outcome: Outcome, sent: boolean, retryAfterMs: number | undefined): boolean {
+    const { world, client } = this;
+    const { retry } = world.scenario;
+    if (retry === undefined || this.attempt > retry.retries) return false;
+    if (!isRetryable(failureOf(outcome, sent, retryAfterMs), this.#asRequest()).retry) return false;
+    const waitMs = retryAfterMs ?? world.backoffMs(this.attempt - 1);
+    if (world.kernel.now() + waitMs >= this.expiresAt) return false;
+    if (client.budget?.withdraw() === false) return false;
+    this.attempt++;
+    world.kernel.at(world.kernel.now() + waitMs, { happen: () => this.attemptOnce() });
+    return true;
+  }
+
+  #asRequest(): Pick<Request, 'operation' | 'cancellation'> {
+    return { operation: this.operation, cancellation: NEVER_CANCELLED };
+  }
+
+  #end(ok: boolean, rejected: boolean): void {
+    this.done = true;
+    this.world.ended(this.id, ok, rejected);
+    this.then?.();
+  }
+}
+
+/** One attempt of a call, and its own timeout. */
+class AttemptRun implements Attempt, Happening {
+  readonly call: Call;
+  readonly index: number;
+  readonly lease: Lease;
+  readonly startedAt: number;
+  readonly inFlight: number;
+  readonly generation: number;
+  over = false;
+
+  constructor(call: Call, index: number, lease: Lease, world: World) {
+    this.call = call;
+    this.index = index;
+    this.lease = lease;
+    this.startedAt = world.kernel.now();
+    this.inFlight = world.reports ? world.servers[index]!.inFlight : 0;
+    this.generation = call.client.breakers[index]?.generation ?? 0;
+  }
+
+  get size(): number {
+    return this.call.size;
+  }
+
+  get key(): number {
+    return this.call.key;
+  }
+
+  get expiresAt(): number {
+    return this.over ? -Infinity : this.call.expiresAt;
+  }
+
+  begin(): void {
+    const { world, id } = this.call;
+    if (!this.call.done) world.record.wait[id] = world.kernel.now() - world.record.arrivedAt[id]!;
+  }
+
+  end(outcome: Outcome, sent: boolean, retryAfterMs?: number): void {
+    const { world } = this.call;
+    world.kernel.log(LOG.settled, this.index);
+    if (world.reports && outcome === 'ok') {
+      world.history[this.index]!.add(this.inFlight, world.kernel.now() - this.startedAt);
+    }
+    if (outcome === 'ok' && (this.over || this.call.done)) world.wastedMs += this.size;
+    if (!this.over) this.#settle(outcome, sent, retryAfterMs);
+  }
+
+  /** The attempt has timed out. */
+  happen(): void {
+    if (!this.over) this.#settle('timeout', true, undefined);
+  }
+
+  #settle(outcome: Outcome, sent: boolean, retryAfterMs: number | undefined): void {
+    this.over = true;
+    const { client, world } = this.call;
+    client.picker.settle(this.lease, outcome);
+    if (client.breakers.length > 0) {
+      client.breakers[this.index]!.report(outcome, this.generation);
+      world.kernel.promised();
+    }
+    this.call.settled(outcome, sent, retryAfterMs);
+  }
+}
+
+const CODES: Partial<{ [K in Outcome]: ErrorCode }> = {
+  overload: 'queue_full',
+  timeout: 'deadline_exceeded',
+  transport: 'connection_lost',
+};
+
+/** What the engine would make of it. */
+function failureOf(outcome: Outcome, sent: boolean, retryAfterMs: number | undefined): TroupeError {
+  if (outcome === 'server-error') {
+    return new TroupeError('connection_lost', 'the server failed', { delivery: 'sent' });
+  }
+  return new TroupeError(CODES[outcome] ?? 'connection_lost', outcome, {
+    delivery: sent ? 'sent' : outcome === 'overload' ? 'answered' : 'unsent',
+    retryAfterMs,
+  });
+}
