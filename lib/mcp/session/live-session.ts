@@ -1,7 +1,7 @@
 import { LOG_LEVEL_META_KEY, type Client } from '@modelcontextprotocol/client';
 import { Cancellation } from '../../core/cancellation.ts';
 import type { Clock } from '../../core/clock.ts';
-import { TroupeError, isTroupeError } from '../../core/errors.ts';
+import { TroupeError } from '../../core/errors.ts';
 import type { Era } from '../../core/events.ts';
 import { isJson, type Json } from '../../core/json-rpc.ts';
 import type { Limits } from '../../core/limits.ts';
@@ -47,6 +47,7 @@ export class LiveSession implements Session {
   readonly #subscriptions: Subscriptions;
   #tools = new Map<string, KnownTool>();
   #observer: SessionObserver | undefined;
+  #untold: { readonly error: TroupeError; readonly count: number } | undefined;
   #lost: TroupeError | undefined;
   #closing: Promise<void> | undefined;
 
@@ -60,9 +61,12 @@ export class LiveSession implements Session {
     this.instructions = client.getInstructions();
     this.#mirrorsHeaders = era === 'modern' && wire.channel.streamPerRequest;
     this.#dispatcher = wire.dispatch(
-      options.envelope,
+      {
+        envelope: options.envelope,
+        later: windowMs > 0 ? (send) => void options.clock.after(windowMs, send) : undefined,
+        onFailed: (error) => this.#failed(error),
+      },
       options.protocolVersion,
-      windowMs > 0 ? (send) => void options.clock.after(windowMs, send) : undefined,
     );
     this.#subscriptions =
       era === 'modern'
@@ -84,7 +88,10 @@ export class LiveSession implements Session {
     wire.observe({
       onNotification: (method, params) => this.#observer?.onNotification(method, params),
       onClose: (error) => this.#end(error),
-      onOddity: (error, count) => this.#observer?.onOddity(error, count),
+      onOddity: (error, count) => {
+        if (this.#observer === undefined) this.#untold = { error, count };
+        else this.#observer.onOddity(error, count);
+      },
     });
   }
 
@@ -107,12 +114,9 @@ export class LiveSession implements Session {
       this.#mirrorsHeaders ? { ...request, headers: this.#headers(method, params) } : request,
     );
     const known = method === 'tools/call' ? this.#tools.get(String(params?.['name'])) : undefined;
-    if (known?.outputSchema === undefined) return answered.catch((error: unknown) => this.#failed(error));
+    if (known?.outputSchema === undefined) return answered;
     const schema = known.outputSchema;
-    return answered.then(
-      (result) => this.#checked(result, schema, String(params?.['name'])),
-      (error: unknown) => this.#failed(error),
-    );
+    return answered.then((result) => this.#checked(result, schema, String(params?.['name'])));
   }
 
   notify(method: string, params?: Json): void {
@@ -128,6 +132,8 @@ export class LiveSession implements Session {
 
   observe(observer: SessionObserver): void {
     this.#observer = observer;
+    // What was odd while the session opened: one report, with the number of them all.
+    if (this.#untold !== undefined) observer.onOddity(this.#untold.error, this.#untold.count);
     if (this.#lost !== undefined) observer.onLost(this.#lost);
   }
 
@@ -193,10 +199,9 @@ export class LiveSession implements Session {
     this.#observer?.onLost(error);
   }
 
-  #failed(error: unknown): never {
-    // A refused connection or refused credentials end the session, not only this request: the next one would fare alike.
-    if (isTroupeError(error) && this.#closing === undefined && this.#lost === undefined && endsSession(error)) this.#end(error);
-    throw error;
+  /** A refused connection or refused credentials end the session, not only this request: the next one would fare alike. */
+  #failed(error: TroupeError): void {
+    if (this.#closing === undefined && this.#lost === undefined && endsSession(error)) this.#end(error);
   }
 
   #checked(result: Json, schema: Json, tool: string): Json {

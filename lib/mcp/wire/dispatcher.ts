@@ -30,10 +30,14 @@ export interface DispatcherOptions {
   /** When a batch is sent: calls the function later. Default: at the end of the turn of the event loop. */
   readonly later?: ((send: () => void) => void) | undefined;
   readonly onOddity: (error: TroupeError) => void;
+  /** Told of each request that fails, before its caller is: some failures are those of the whole session. */
+  readonly onFailed?: ((error: TroupeError) => void) | undefined;
 }
 
 /** Ids of this lane start with this letter, so that they can never be taken for the numeric ids of the SDK client. */
 const ID_PREFIX = 't';
+/** Causes of an end that are faults of the peer, or ours. */
+const AT_FAULT: ReadonlySet<string> = new Set(['protocol_error', 'invalid_response', 'limit_exceeded', 'internal']);
 /** Official servers refuse more in one array. */
 const MAX_BATCH = 100;
 
@@ -130,7 +134,7 @@ export class Dispatcher {
     if ('result' in message) pending.resolve(message.result);
     else {
       const { server, connection } = this.#options;
-      pending.reject(fromRpcError(message.error, { server, connection, delivery: 'answered' }, pending.call.method));
+      this.#fail(pending, fromRpcError(message.error, { server, connection, delivery: 'answered' }, pending.call.method));
     }
     return true;
   }
@@ -168,17 +172,19 @@ export class Dispatcher {
     if (pending === undefined) return false;
     this.#settled(pending);
     const { server, connection } = this.#options;
-    pending.reject(TroupeError.from(error, { server, connection }).with({ server, connection }));
+    this.#fail(pending, TroupeError.from(error, { server, connection }).with({ server, connection }));
     return true;
   }
 
   /** The channel is gone: every pending request fails with its cause, later ones are refused. */
   close(cause: TroupeError): void {
     if (this.#closed !== undefined) return;
-    this.#closed = cause;
+    // To a request it is a lost connection, whatever the peer did to deserve its end.
+    const lost = AT_FAULT.has(cause.code) ? new TroupeError('connection_lost', cause.detail, { data: cause.data, cause }) : cause;
+    this.#closed = lost;
     for (const pending of this.#pending.values()) {
       this.#settled(pending);
-      pending.reject(this.#located(cause, 'sent'));
+      this.#fail(pending, this.#located(lost, 'sent'));
     }
   }
 
@@ -203,7 +209,7 @@ export class Dispatcher {
     const closesStream = this.#envelope !== undefined && this.#channel.streamPerRequest;
     if (!closesStream) this.#tellCancelled(id, reason);
     this.#channel.forget(id);
-    pending.reject(this.#located(reason, 'sent'));
+    this.#fail(pending, this.#located(reason, 'sent'));
   }
 
   #tellCancelled(id: RequestId, reason: TroupeError): void {
@@ -238,6 +244,11 @@ export class Dispatcher {
         ...(call.onProgress === undefined ? {} : { progressToken: id }),
       },
     };
+  }
+
+  #fail(pending: Pending, error: TroupeError): void {
+    this.#options.onFailed?.(error);
+    pending.reject(error);
   }
 
   #settled(pending: Pending): void {

@@ -8,11 +8,15 @@ import { SdkLane } from './sdk-lane.ts';
 export interface WireObserver {
   onNotification(method: string, params: Json | undefined): void;
   onClose(error: TroupeError): void;
+  /** Not every one: `count` is their number so far. */
   onOddity(error: TroupeError, count: number): void;
 }
 
 /** Notifications that the SDK client needs to see: acknowledged subscriptions, and cancels of the server's own requests. */
-const FOR_SDK: ReadonlySet<string> = new Set(['notifications/subscriptions/acknowledged', 'notifications/cancelled']);
+const FOR_SDK: ReadonlySet<string> = new Set([
+  'notifications/subscriptions/acknowledged',
+  'notifications/cancelled',
+]);
 
 /** JSON-RPC arrays exist in this revision only; on a pipe a batch is one write of single messages, in every revision. */
 const BATCH_REVISION = '2025-03-26';
@@ -27,6 +31,10 @@ export class Wire implements ChannelReceiver {
   #observer: WireObserver | undefined;
   #closeCause: TroupeError | undefined;
   #oddities = 0;
+  /** A server can make millions: the 1st, 2nd, 4th, 8th … is told. */
+  #tellAt = 1;
+  /** The last one before anybody listened. */
+  #untold: TroupeError | undefined;
   #received = 0;
 
   constructor(channel: Channel, facts: { readonly server: string; readonly connection: string }) {
@@ -52,22 +60,20 @@ export class Wire implements ChannelReceiver {
 
   observe(observer: WireObserver): void {
     this.#observer = observer;
+    if (this.#untold !== undefined) this.#tell(observer, this.#untold);
     if (this.#closeCause !== undefined) observer.onClose(this.#closeCause);
   }
 
   /** Opens the lane of ordinary requests, once the era is known. */
-  dispatch(
-    envelope: DispatcherOptions['envelope'],
-    protocolVersion: string,
-    later?: DispatcherOptions['later'],
-  ): Dispatcher {
+  dispatch(options: Pick<DispatcherOptions, 'envelope' | 'later' | 'onFailed'>, protocolVersion: string): Dispatcher {
     const dispatcher = new Dispatcher({
       channel: this.channel,
       server: this.server,
       connection: this.connection,
-      envelope,
-      later,
-      batches: this.channel.sendBatch !== undefined && (this.channel.kind === 'stdio' || protocolVersion === BATCH_REVISION),
+      ...options,
+      batches:
+        this.channel.sendBatch !== undefined &&
+        (this.channel.kind === 'stdio' || protocolVersion === BATCH_REVISION),
       onOddity: (error) => this.onOddity(error),
     });
     if (this.#closeCause !== undefined) dispatcher.close(this.#closeCause);
@@ -84,7 +90,10 @@ export class Wire implements ChannelReceiver {
     }
     if (this.#dispatcher?.answer(message) === true) return;
     if (this.sdkLane.answer(message)) return;
-    const id = message.id === undefined || message.id === null ? 'no id' : `id ${JSON.stringify(message.id).slice(0, 64)}`;
+    const id =
+      message.id === undefined || message.id === null
+        ? 'no id'
+        : `id ${JSON.stringify(message.id).slice(0, 64)}`;
     this.onOddity(this.#fault(`an answer to no open request (${id}): late, doubled or foreign`));
   }
 
@@ -103,7 +112,13 @@ export class Wire implements ChannelReceiver {
 
   onOddity(error: TroupeError): void {
     this.#oddities += 1;
-    this.#observer?.onOddity(error, this.#oddities);
+    if (this.#observer === undefined) this.#untold = error;
+    else if (this.#oddities >= this.#tellAt) this.#tell(this.#observer, error);
+  }
+
+  #tell(observer: WireObserver, error: TroupeError): void {
+    this.#tellAt = this.#oddities * 2;
+    observer.onOddity(error, this.#oddities);
   }
 
   #notified(method: string, params: Json | undefined, message: RpcMessage): void {
