@@ -1,0 +1,2 @@
+/** The tools of the flaky server. */
+export const TOOLS: readonly Readonly<Record<string, unknown>>[];
