@@ -382,7 +382,7 @@ export const OPTION_ROWS: readonly OptionRow[] = [
   ...groupRows('server', 'admission', admission),
   ...layerRows('outlier', outlier, 'takes a replica out of the pool that does worse than the others'),
   ...layerRows('probe', probe, 'asks a silent connection whether it lives'),
-  row('server', 'auth', 'none', 'credentials towards the server (also `oauth`)'),
+  row('server', 'auth', 'none', 'credentials towards the server: one of `bearer`, `oauth`, `clientCredentials`, `privateKeyJwt`, `crossApp`, or a provider of the MCP SDK; `dpop`, `timeoutMs` (30000 ms, one round)'),
   row(
     'server',
     'tls',

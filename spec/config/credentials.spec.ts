@@ -7,50 +7,6 @@ import { invalidAt, resolved, serverRefusal } from '../support/config-expectatio
 const url = 'https://h';
 const PEM = '-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----\n';
 
-describe('auth', () => {
-  it('is handed on, in the words of other hosts too', () => {
-    expect({ ...resolved({ url, auth: { token: 't' } }).auth }).toEqual({ token: 't' });
-    expect({ ...resolved({ url, oauth: { clientId: 'c' } }).auth }).toEqual({ clientId: 'c' });
-    const cursor = { CLIENT_ID: 'c', CLIENT_SECRET: 's', scopes: ['a'] };
-    expect({ ...resolved({ url, auth: cursor }).auth }).toEqual({
-      clientId: 'c',
-      clientSecret: 's',
-      scopes: ['a'],
-    });
-    expect(resolved({ url, auth: false }).auth).toBeUndefined();
-  });
-
-  it('has its variables expanded, at any depth', () => {
-    const auth = resolved({ url, auth: { a: ['${MISSING:-x}'], b: { c: '${env:MISSING:-y}' } } }).auth;
-    expect(JSON.stringify(auth)).toBe('{"a":["x"],"b":{"c":"y"}}');
-  });
-
-  it('keeps an object with behaviour as it is', () => {
-    class Provider {
-      readonly token = '${A}';
-    }
-    const provider = new Provider();
-    expect(resolved({ url, auth: provider }).auth).toBe(provider);
-  });
-
-  it.each([
-    [{ auth: 'x' }, 'auth', /string/],
-    [{ auth: {}, oauth: {} }, 'oauth', /beside auth/],
-    [{ auth: { CLIENT_ID: 'a', clientId: 'b' } }, 'auth.CLIENT_ID', /beside clientId/],
-    [{ auth: { a: '${TROUPE_SPEC_MISSING}' } }, 'auth.a', /not set/],
-  ])('refuses %j at %s', (options, field, problem) => {
-    expect(serverRefusal({ url, ...options })).toEqual(invalidAt(field, problem));
-  });
-
-  it('refuses circles', () => {
-    const circle: Record<string, unknown> = {};
-    circle['self'] = circle;
-    expect(serverRefusal({ url, auth: circle })).toEqual(
-      invalidAt(`auth${'.self'.repeat(18)}`, /too deeply/),
-    );
-  });
-});
-
 describe('tls', () => {
   const folder = mkdtempSync(join(tmpdir(), 'troupe-tls-'));
   const caFile = join(folder, 'ca.pem');

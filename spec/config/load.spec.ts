@@ -85,7 +85,7 @@ describe('files of other hosts', () => {
     );
     expect(stdio(config)).toMatchObject({ command: join(homedir(), 'x'), env: { K: 'k' } });
     expect([http(config, 1).url.href, { ...http(config, 1).headers }]).toEqual(['https://h/mcp', { x: 'k' }]);
-    expect(config.servers[1]?.auth).toEqual({ clientId: 'k' });
+    expect(config.servers[1]?.auth).toMatchObject({ kind: 'oauth', clientId: 'k' });
   });
 
   it('Claude Code', async () => {
@@ -98,7 +98,8 @@ describe('files of other hosts', () => {
       { env: { KEY: 'k' } },
     );
     expect(stdio(config)).toMatchObject({ command: 'node', args: ['k', ''] });
-    expect([http(config, 1).url.href, config.servers[1]?.auth]).toEqual(['https://h/mcp', { clientId: 'c' }]);
+    expect(http(config, 1).url.href).toBe('https://h/mcp');
+    expect(config.servers[1]?.auth).toMatchObject({ kind: 'oauth', clientId: 'c' });
     expect([http(config, 2).flavour, place(config, 3)]).toEqual([
       'sse',
       expect.objectContaining({ kind: 'websocket' }),

@@ -7,7 +7,7 @@ const make = (): object => ({});
 describe('sameServer', () => {
   it.each([
     { command: 'x', args: ['a'], env: { A: '1' } },
-    { url: 'https://h/mcp', headers: { a: 'b' }, tls: {}, auth: { token: 't', scopes: ['a'] } },
+    { url: 'https://h/mcp', headers: { a: 'b' }, tls: {}, auth: { oauth: { clientId: 'c', scopes: ['a'] } } },
     {
       replicas: [{ url: 'https://h' }, { url: 'https://i', weight: 2 }],
       routing: { strategy: 'p2c', decayMs: 3 },
@@ -46,8 +46,8 @@ describe('sameServer', () => {
     [{ command: 'x' }, { command: 'x', replicas: 2 }],
     [{ server: (): object => ({}) }, { server: (): object => ({}) }],
     [
-      { url: 'https://h', auth: new Date(0) },
-      { url: 'https://h', auth: new Date(0) },
+      { url: 'https://h', auth: { token: async () => 't' } },
+      { url: 'https://h', auth: { token: async () => 't' } },
     ],
   ])('tells %j from %j', (a, b) => {
     expect(sameServer(resolved(a), resolved(b))).toBe(false);

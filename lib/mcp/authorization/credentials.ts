@@ -1,11 +1,10 @@
 import { DpopSession, type FetchLike, type OAuthClientProvider } from '@modelcontextprotocol/client';
 import type { Clock } from '../../core/clock.ts';
 import { TroupeError } from '../../core/errors.ts';
-import type { Json } from '../../core/json-rpc.ts';
 import type { Limits } from '../../core/limits.ts';
 import type { HttpCredentials } from '../transports/http-headers.ts';
 import { createGuardedFetch, type TlsOptions } from '../transports/http-guard.ts';
-import { readAnswer } from './answer.ts';
+import type { Answer } from './answer.ts';
 import { BearerCredentials } from './bearer.ts';
 import { InteractiveProvider } from './interactive-provider.ts';
 import { createMachineProvider } from './machine-provider.ts';
@@ -34,7 +33,7 @@ export interface Credentials {
   /** Whether an answer with this `state` belongs here. */
   awaits(state: string | undefined): boolean;
   /** Takes what the host brings; rejects with `denied` where issuer or state are not those that were asked. */
-  answer(answer: Json): Promise<void>;
+  answer(answer: Answer): Promise<void>;
   /** Begins anew: an authorization that waits for a person is forgotten. */
   restart(): void;
   close(): Promise<void>;
@@ -60,8 +59,7 @@ function bearer(credentials: BearerCredentials, server: string): Credentials {
   return {
     http: () => (credentials.empty ? undefined : credentials),
     awaits: () => true,
-    answer(answer) {
-      const read = readAnswer(answer, server);
+    answer(read) {
       if (read.kind !== 'token')
         return Promise.reject(new TroupeError('invalid_request', 'this server is configured with a token; give { token }', { server }));
       credentials.give(read.token);
@@ -95,8 +93,7 @@ function oauth(options: CredentialsOptions, auth: Exclude<CredentialOptions, { r
   return {
     http: () => credentials,
     awaits: (state) => credentials.awaits(state),
-    async answer(answer) {
-      const read = readAnswer(answer, server);
+    async answer(read) {
       if (read.kind === 'token')
         throw new TroupeError('invalid_request', 'this server gets its tokens from an authorization server; give { url } or { code }', { server });
       await credentials.finish(read.params, read.bare);

@@ -93,7 +93,7 @@ export class OAuthCredentials implements HttpCredentials {
     if (this.#dpop === undefined || typeof nonce !== 'string') return false;
     const before = this.#dpop.nonceFor(this.#options.serverUrl);
     if (nonce !== before) this.#dpop.rememberNonce(this.#options.serverUrl, nonce);
-    return status === 401 && nonce !== before && /\bdpop\b[^]*use_dpop_nonce/i.test(String(headers['www-authenticate'] ?? ''));
+    return status === 401 && nonce !== before && /\bdpop\b[^]*use_dpop_nonce/i.test(headers['www-authenticate'] ?? '');
   }
 
   async refused(challenge: HttpChallenge): Promise<boolean> {
