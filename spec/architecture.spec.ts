@@ -21,7 +21,18 @@ const MAY_KNOW: Readonly<Record<string, readonly string[]>> = {
   routing: ['core', 'catalog'],
   connection: ['core', 'mcp'],
   supervision: ['core', 'connection'],
-  engine: ['core', 'catalog', 'config', 'connection', 'mcp', 'resilience', 'routing', 'security', 'supervision', 'telemetry'],
+  engine: [
+    'core',
+    'catalog',
+    'config',
+    'connection',
+    'mcp',
+    'resilience',
+    'routing',
+    'security',
+    'supervision',
+    'telemetry',
+  ],
   gateway: ['engine', 'core'],
   cli: ['engine', 'gateway', 'config', 'core'],
   adapters: ['index'],
@@ -58,7 +69,11 @@ const files = readdirSync(LIB, { recursive: true, encoding: 'utf8' })
 const imports: readonly Import[] = files.flatMap((file) => {
   const source = readFileSync(join(LIB, file), 'utf8');
   const found = source.matchAll(/^(?:import|export)\s(type\s)?[^;]*?from\s'([^']+)';|^import\s'([^']+)';/gms);
-  return [...found].map((match) => ({ from: file, to: match[2] ?? match[3] ?? '', typeOnly: match[1] !== undefined }));
+  return [...found].map((match) => ({
+    from: file,
+    to: match[2] ?? match[3] ?? '',
+    typeOnly: match[1] !== undefined,
+  }));
 });
 
 function room(file: string): string {
@@ -66,7 +81,9 @@ function room(file: string): string {
 }
 
 function target({ from, to }: Import): string {
-  return relative(LIB, join(LIB, dirname(from), to)).split(sep).join('/');
+  return relative(LIB, join(LIB, dirname(from), to))
+    .split(sep)
+    .join('/');
 }
 
 const inner = imports.filter(({ to }) => to.startsWith('.'));
@@ -91,19 +108,24 @@ describe('the house', () => {
       .filter(({ from, to }) => {
         const name = Object.keys(DOORS).find((library) => to === library || to.startsWith(`${library}/`));
         if (name === undefined) return !to.startsWith('node:');
-        return !(DOORS[name] ?? []).some((door) => (door.endsWith('/') ? from.startsWith(door) : from === door));
+        return !(DOORS[name] ?? []).some((door) =>
+          door.endsWith('/') ? from.startsWith(door) : from === door,
+        );
       })
       .map(({ from, to }) => `${from} → ${to}`);
     expect(broken).toEqual([]);
   });
 
   it('keeps core free of libraries, Node included', () => {
-    expect(outer.filter(({ from }) => room(from) === 'core').map(({ from, to }) => `${from} → ${to}`)).toEqual([]);
+    expect(
+      outer.filter(({ from }) => room(from) === 'core').map(({ from, to }) => `${from} → ${to}`),
+    ).toEqual([]);
   });
 
   it('goes round in no circle', () => {
     const graph = new Map<string, string[]>();
-    for (const i of inner.filter(({ typeOnly }) => !typeOnly)) graph.set(i.from, [...(graph.get(i.from) ?? []), target(i)]);
+    for (const i of inner.filter(({ typeOnly }) => !typeOnly))
+      graph.set(i.from, [...(graph.get(i.from) ?? []), target(i)]);
     const done = new Set<string>();
     const circles: string[] = [];
     const visit = (file: string, path: readonly string[]): void => {

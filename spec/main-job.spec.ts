@@ -17,7 +17,12 @@ describe('the main job', () => {
     expect({ code, held: report.held, stderr }).toEqual({ code: 0, held: true, stderr: '' });
     expect(report.findings.length).toBeGreaterThan(40);
     expect(report.findings.map(({ what }) => what)).toEqual(
-      expect.arrayContaining(['a call over stdio', 'a call over WebSocket', 'the server is back', 'no call fails']),
+      expect.arrayContaining([
+        'a call over stdio',
+        'a call over WebSocket',
+        'the server is back',
+        'no call fails',
+      ]),
     );
   });
 
@@ -43,7 +48,13 @@ describe('the main job', () => {
     expect(stderr).toMatch(/^failed: memory is Connected: expected Connected, measured Error: .*code 3.*$/m);
     // The others do not suffer.
     const held = report.findings.filter((finding) => finding.held).map(({ what }) => what);
-    expect(held).toEqual(expect.arrayContaining(['a call over stdio', 'a query in process, structured and checked', 'no call fails']));
+    expect(held).toEqual(
+      expect.arrayContaining([
+        'a call over stdio',
+        'a query in process, structured and checked',
+        'no call fails',
+      ]),
+    );
   });
 
   it('ends with 2 when it is asked for what it does not know', async () => {

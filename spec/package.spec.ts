@@ -28,17 +28,37 @@ beforeAll(async () => {
   // Built beside the tree and packed from there, so that nobody who builds at the same time is in the way.
   const source = join(directory, 'source');
   await mkdir(source);
-  for (const name of ['lib', 'package.json', 'tsconfig.json', 'tsconfig.build.json', 'README.md', 'CHANGELOG.md', 'LICENSE', 'spec']) {
+  for (const name of [
+    'lib',
+    'package.json',
+    'tsconfig.json',
+    'tsconfig.build.json',
+    'README.md',
+    'CHANGELOG.md',
+    'LICENSE',
+    'spec',
+  ]) {
     await cp(join(ROOT, name), join(source, name), { recursive: true });
   }
   await symlink(join(ROOT, 'node_modules'), join(source, 'node_modules'));
-  const packed = await run('npm', ['pack', '--json', '--pack-destination', directory], { cwd: source, timeoutMs: 120_000 });
+  const packed = await run('npm', ['pack', '--json', '--pack-destination', directory], {
+    cwd: source,
+    timeoutMs: 120_000,
+  });
   if (packed.code !== 0) throw new Error(`npm pack failed:\n${packed.stdout}\n${packed.stderr}`);
-  const said = JSON.parse(packed.stdout.slice(packed.stdout.indexOf('['))) as [{ filename: string; files: Array<{ path: string }> }];
+  const said = JSON.parse(packed.stdout.slice(packed.stdout.indexOf('['))) as [
+    { filename: string; files: Array<{ path: string }> },
+  ];
   files = said[0].files.map(({ path }) => path);
   const modules = join(directory, 'node_modules');
   await mkdir(join(modules, manifest.name), { recursive: true });
-  const unpacked = await run('tar', ['-xzf', join(directory, said[0].filename), '--strip-components=1', '-C', join(modules, manifest.name)]);
+  const unpacked = await run('tar', [
+    '-xzf',
+    join(directory, said[0].filename),
+    '--strip-components=1',
+    '-C',
+    join(modules, manifest.name),
+  ]);
   expect(unpacked.code).toBe(0);
   for (const name of await needed()) {
     const target = join(modules, name);
@@ -51,7 +71,9 @@ afterAll(() => rm(directory, { recursive: true, force: true }));
 
 /** Dependencies, and what the consumers below use themselves. */
 async function needed(): Promise<readonly string[]> {
-  return [...Object.keys(manifest.dependencies ?? {}), 'zod', '@types/node'].filter((name) => !name.startsWith('.'));
+  return [...Object.keys(manifest.dependencies ?? {}), 'zod', '@types/node'].filter(
+    (name) => !name.startsWith('.'),
+  );
 }
 
 /** A program that is given the package's exports as `troupe`, in either module system. */
@@ -90,9 +112,12 @@ async function consumer(name: string, text: string): Promise<string> {
 
 describe('the package', () => {
   it('contains what is used and nothing else', () => {
-    const top = new Set(files.map((file) => file.split('/')[0]));
-    expect([...top].sort()).toEqual(['CHANGELOG.md', 'LICENSE', 'README.md', 'dist', 'lib', 'package.json']);
-    expect(files).toEqual(expect.arrayContaining(['dist/index.js', 'dist/index.d.ts', 'dist/index.js.map', 'lib/index.ts']));
+    expect(new Set(files.map((file) => file.split('/')[0]))).toEqual(
+      new Set(['CHANGELOG.md', 'LICENSE', 'README.md', 'dist', 'lib', 'package.json']),
+    );
+    expect(files).toEqual(
+      expect.arrayContaining(['dist/index.js', 'dist/index.d.ts', 'dist/index.js.map', 'lib/index.ts']),
+    );
     expect(files.filter((file) => /\.spec\.|(^|\/)spec\//.test(file))).toEqual([]);
   });
 
@@ -101,7 +126,11 @@ describe('the package', () => {
       'consumer.mjs',
       `import * as troupe from 'mcp-troupe';\nimport * as sdk from '@modelcontextprotocol/server';\nimport { z } from 'zod';\n${PROGRAM}`,
     );
-    expect(await run(process.execPath, [file], { cwd: directory })).toEqual({ code: 0, stdout: HEARD, stderr: '' });
+    expect(await run(process.execPath, [file], { cwd: directory })).toEqual({
+      code: 0,
+      stdout: HEARD,
+      stderr: '',
+    });
   });
 
   it('runs in a CommonJS program, by require', async () => {
@@ -110,7 +139,9 @@ describe('the package', () => {
       `const troupe = require('mcp-troupe');\nconst sdk = require('@modelcontextprotocol/server');\nconst { z } = require('zod');\n${PROGRAM}`,
     );
     // Some releases of Node say that this is new to them; that is their word, not ours.
-    expect(await run(process.execPath, ['--disable-warning=ExperimentalWarning', file], { cwd: directory })).toEqual({
+    expect(
+      await run(process.execPath, ['--disable-warning=ExperimentalWarning', file], { cwd: directory }),
+    ).toEqual({
       code: 0,
       stdout: HEARD,
       stderr: '',
@@ -172,10 +203,26 @@ describe('the package', () => {
          return engine.connection('a').state;
        }`,
     );
-    const options = { module: 'nodenext', target: 'es2023', lib: ['es2023'], types: ['node'], strict: true, exactOptionalPropertyTypes: true, noEmit: true, skipLibCheck: false };
-    await writeFile(join(directory, 'tsconfig.json'), JSON.stringify({ compilerOptions: options, files: ['consumer.ts'] }));
+    const options = {
+      module: 'nodenext',
+      target: 'es2023',
+      lib: ['es2023'],
+      types: ['node'],
+      strict: true,
+      exactOptionalPropertyTypes: true,
+      noEmit: true,
+      skipLibCheck: false,
+    };
+    await writeFile(
+      join(directory, 'tsconfig.json'),
+      JSON.stringify({ compilerOptions: options, files: ['consumer.ts'] }),
+    );
     await writeFile(join(directory, 'package.json'), JSON.stringify({ type: 'module' }));
-    const compiled = await run(process.execPath, [join(ROOT, 'node_modules/typescript/bin/tsc'), '-p', directory], { cwd: directory });
+    const compiled = await run(
+      process.execPath,
+      [join(ROOT, 'node_modules/typescript/bin/tsc'), '-p', directory],
+      { cwd: directory },
+    );
     expect(compiled).toEqual({ code: 0, stdout: '', stderr: '' });
   });
 });

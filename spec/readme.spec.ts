@@ -38,7 +38,11 @@ describe('the code of the README', () => {
     const ours = pathToFileURL(join(ROOT, 'lib/index.ts')).href;
     await writeFile(file, code.replace(`'mcp-troupe'`, `'${ours}'`));
     // In the repository, so that npx finds the servers that are installed and fetches nothing.
-    const { code: exit, stdout, stderr } = await runTypeScript(file, [], { env: { npm_config_offline: 'true' } });
+    const {
+      code: exit,
+      stdout,
+      stderr,
+    } = await runTypeScript(file, [], { env: { npm_config_offline: 'true' } });
     expect({ exit, stderr }).toEqual({ exit: 0, stderr: '' });
     expect(stdout).toBe(output);
   });
@@ -73,31 +77,42 @@ describe('the code of the README', () => {
 });
 
 describe('the links', () => {
-  it.each(['README.md', 'CHANGELOG.md', 'CONTRIBUTING.md', 'lib/README.md', 'SECURITY.md'].filter((name) => existsSync(join(ROOT, name))))(
-    'of %s point at what exists',
-    (name) => {
-      const folder = join(ROOT, name, '..');
-      const links = [...readFileSync(join(ROOT, name), 'utf8').matchAll(/\]\((?!https?:|#)([^)#\s]+)/g)].map((match) => match[1] ?? '');
-      expect(links.filter((link) => !existsSync(join(folder, link)))).toEqual([]);
-    },
-  );
+  it.each(
+    ['README.md', 'CHANGELOG.md', 'CONTRIBUTING.md', 'lib/README.md', 'SECURITY.md'].filter((name) =>
+      existsSync(join(ROOT, name)),
+    ),
+  )('of %s point at what exists', (name) => {
+    const folder = join(ROOT, name, '..');
+    const links = [...readFileSync(join(ROOT, name), 'utf8').matchAll(/\]\((?!https?:|#)([^)#\s]+)/g)].map(
+      (match) => match[1] ?? '',
+    );
+    expect(links.filter((link) => !existsSync(join(folder, link)))).toEqual([]);
+  });
 
   it('leads to every example', () => {
-    const linked = [...text.matchAll(/\]\(examples\/([^)]+)\)/g)].map((match) => match[1]);
-    expect(readdirSync(join(ROOT, 'examples')).filter((name) => name.endsWith('.ts') && !linked.includes(name))).toEqual([]);
+    const linked = new Set([...text.matchAll(/\]\(examples\/([^)]+)\)/g)].map((match) => match[1]));
+    expect(
+      readdirSync(join(ROOT, 'examples')).filter((name) => name.endsWith('.ts') && !linked.has(name)),
+    ).toEqual([]);
   });
 
   it('map of the house: every file it names is there', () => {
     const map = readFileSync(join(ROOT, 'lib/README.md'), 'utf8');
     const named = [...map.matchAll(/`([a-z-]+\/[a-z\d./-]*)`/g)].map((match) => match[1] ?? '');
     expect(named.length).toBeGreaterThan(30);
-    expect(named.filter((name) => !existsSync(join(ROOT, 'lib', name)) && !existsSync(join(ROOT, name)))).toEqual([]);
+    expect(
+      named.filter((name) => !existsSync(join(ROOT, 'lib', name)) && !existsSync(join(ROOT, name))),
+    ).toEqual([]);
   });
 
   it('names no script that does not exist', () => {
-    const { scripts } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { scripts: Record<string, string> };
+    const { scripts } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as {
+      scripts: Record<string, string>;
+    };
     for (const name of ['README.md', 'CONTRIBUTING.md']) {
-      const said = [...readFileSync(join(ROOT, name), 'utf8').matchAll(/npm run ([\w:-]+)/g)].map((match) => match[1] ?? '');
+      const said = [...readFileSync(join(ROOT, name), 'utf8').matchAll(/npm run ([\w:-]+)/g)].map(
+        (match) => match[1] ?? '',
+      );
       expect(said.filter((script) => scripts[script] === undefined)).toEqual([]);
     }
   });

@@ -20,7 +20,10 @@ export interface StartGate {
   enter(cancellation: Cancellation): Promise<() => void>;
 }
 
-export interface AttemptOptions extends Omit<OpenOptions, 'wire' | 'cancellation' | 'assumeLegacy' | 'timeoutMs'> {
+export interface AttemptOptions extends Omit<
+  OpenOptions,
+  'wire' | 'cancellation' | 'assumeLegacy' | 'timeoutMs'
+> {
   readonly link: Link;
   readonly server: string;
   readonly connection: string;
@@ -99,9 +102,15 @@ export class Attempt {
 
   async #initialize(): Promise<Session> {
     const wire = this.#wire;
-    if (wire === undefined) throw new TroupeError('internal', 'initialize before open', { server: this.#options.server });
+    if (wire === undefined)
+      throw new TroupeError('internal', 'initialize before open', { server: this.#options.server });
     const { startTimeoutMs } = this.#options;
-    const session = await openSession({ ...this.#options, wire, timeoutMs: startTimeoutMs, cancellation: this.#cancellation });
+    const session = await openSession({
+      ...this.#options,
+      wire,
+      timeoutMs: startTimeoutMs,
+      cancellation: this.#cancellation,
+    });
     this.#session = session;
     this.#settled();
     return session;
@@ -109,13 +118,18 @@ export class Attempt {
 
   async #abortable<T>(signal: AbortSignal, work: () => Promise<T>): Promise<T> {
     const onAbort = (): void =>
-      this.#cancellation.cancel(new TroupeError('stopped', 'the connection was ended', { server: this.#options.server }));
+      this.#cancellation.cancel(
+        new TroupeError('stopped', 'the connection was ended', { server: this.#options.server }),
+      );
     signal.addEventListener('abort', onAbort, { once: true });
     try {
       return await work();
     } catch (error) {
       const { server, connection } = this.#options;
-      throw TroupeError.from(this.#cancellation.reason ?? error, { server, connection }).with({ server, connection });
+      throw TroupeError.from(this.#cancellation.reason ?? error, { server, connection }).with({
+        server,
+        connection,
+      });
     } finally {
       signal.removeEventListener('abort', onAbort);
     }
@@ -125,9 +139,13 @@ export class Attempt {
     const { clock, link } = this.#options;
     const started = clock.now();
     this.#settled();
-    this.#cancellation.cancel(new TroupeError('stopped', 'the connection was ended', { server: this.#options.server }));
+    this.#cancellation.cancel(
+      new TroupeError('stopped', 'the connection was ended', { server: this.#options.server }),
+    );
     await this.#opening?.catch(() => {});
-    await (this.#session === undefined ? this.#wire?.channel.close(Math.min(graceMs, 100)) : this.#session.close(graceMs));
+    await (this.#session === undefined
+      ? this.#wire?.channel.close(Math.min(graceMs, 100))
+      : this.#session.close(graceMs));
     await link.release(Math.max(0, graceMs - (clock.now() - started)));
   }
 
@@ -141,9 +159,13 @@ export class Attempt {
   #tooLate(): TroupeError {
     const { server, connection, startTimeoutMs } = this.#options;
     const what = this.#phase === 'Connecting' ? 'open' : 'finish initialize';
-    return new TroupeError('deadline_exceeded', `server "${server}" did not ${what} in ${startTimeoutMs / 1000} s (${this.#phase})`, {
-      server,
-      connection,
-    });
+    return new TroupeError(
+      'deadline_exceeded',
+      `server "${server}" did not ${what} in ${startTimeoutMs / 1000} s (${this.#phase})`,
+      {
+        server,
+        connection,
+      },
+    );
   }
 }

@@ -65,10 +65,12 @@ export const connectionMachine = setup({
     input: {} as ConnectionInput,
   },
   actors: {
-    open: fromPromise<void, { attempt: Attempt | undefined; previous: Attempt | undefined }>(async ({ input, signal }) => {
-      await input.previous?.close(0);
-      await input.attempt?.open(signal);
-    }),
+    open: fromPromise<void, { attempt: Attempt | undefined; previous: Attempt | undefined }>(
+      async ({ input, signal }) => {
+        await input.previous?.close(0);
+        await input.attempt?.open(signal);
+      },
+    ),
     initialize: fromPromise<Session, { attempt: Attempt | undefined }>(async ({ input, signal }) => {
       if (input.attempt === undefined) throw new TroupeError('internal', 'no attempt to initialize');
       return input.attempt.initialize(signal);
@@ -136,10 +138,15 @@ export const connectionMachine = setup({
             target: 'AuthRequired',
             actions: { type: 'keepError', params: ({ event }) => ({ error: event.error }) },
           },
-          { target: 'Error', actions: { type: 'keepError', params: ({ event }) => ({ error: event.error }) } },
+          {
+            target: 'Error',
+            actions: { type: 'keepError', params: ({ event }) => ({ error: event.error }) },
+          },
         ],
       },
-      on: { disconnect: { target: 'Disconnecting', actions: assign(({ event }) => ({ graceMs: event.graceMs })) } },
+      on: {
+        disconnect: { target: 'Disconnecting', actions: assign(({ event }) => ({ graceMs: event.graceMs })) },
+      },
     },
     Initializing: {
       invoke: {
@@ -151,7 +158,8 @@ export const connectionMachine = setup({
         },
         onError: [
           {
-            guard: ({ context, event }) => context.reopens < MAX_REOPENS && reopenWanted(asError(event.error)) !== undefined,
+            guard: ({ context, event }) =>
+              context.reopens < MAX_REOPENS && reopenWanted(asError(event.error)) !== undefined,
             target: 'Connecting',
             actions: assign(({ context, event }) => ({
               assumeLegacy: reopenWanted(asError(event.error)) === 'legacy',
@@ -164,10 +172,15 @@ export const connectionMachine = setup({
             target: 'AuthRequired',
             actions: { type: 'keepError', params: ({ event }) => ({ error: event.error }) },
           },
-          { target: 'Error', actions: { type: 'keepError', params: ({ event }) => ({ error: event.error }) } },
+          {
+            target: 'Error',
+            actions: { type: 'keepError', params: ({ event }) => ({ error: event.error }) },
+          },
         ],
       },
-      on: { disconnect: { target: 'Disconnecting', actions: assign(({ event }) => ({ graceMs: event.graceMs })) } },
+      on: {
+        disconnect: { target: 'Disconnecting', actions: assign(({ event }) => ({ graceMs: event.graceMs })) },
+      },
     },
     Connected: {
       entry: [
@@ -184,7 +197,10 @@ export const connectionMachine = setup({
             target: 'AuthRequired',
             actions: { type: 'keepError', params: ({ event }) => ({ error: event.error }) },
           },
-          { target: 'Error', actions: { type: 'keepError', params: ({ event }) => ({ error: event.error }) } },
+          {
+            target: 'Error',
+            actions: { type: 'keepError', params: ({ event }) => ({ error: event.error }) },
+          },
         ],
         disconnect: { target: 'Disconnecting', actions: assign(({ event }) => ({ graceMs: event.graceMs })) },
       },
@@ -196,12 +212,20 @@ export const connectionMachine = setup({
         onDone: { target: 'Disconnected' },
         onError: { target: 'Disconnected' },
       },
-      exit: assign({ session: undefined, attempt: undefined, attempts: 0, error: undefined, verdict: undefined }),
+      exit: assign({
+        session: undefined,
+        attempt: undefined,
+        attempts: 0,
+        error: undefined,
+        verdict: undefined,
+      }),
     },
     Error: {
       entry: 'judge',
       initial: 'releasing',
-      on: { disconnect: { target: 'Disconnecting', actions: assign(({ event }) => ({ graceMs: event.graceMs })) } },
+      on: {
+        disconnect: { target: 'Disconnecting', actions: assign(({ event }) => ({ graceMs: event.graceMs })) },
+      },
       states: {
         // The old process tree is gone before a new one may start.
         releasing: {
@@ -229,7 +253,9 @@ export const connectionMachine = setup({
     AuthRequired: {
       entry: assign({ session: undefined, assumeLegacy: false, reopens: 0 }),
       initial: 'releasing',
-      on: { disconnect: { target: 'Disconnecting', actions: assign(({ event }) => ({ graceMs: event.graceMs })) } },
+      on: {
+        disconnect: { target: 'Disconnecting', actions: assign(({ event }) => ({ graceMs: event.graceMs })) },
+      },
       states: {
         releasing: {
           invoke: {

@@ -188,7 +188,11 @@ export class Connection {
       from,
       to: 'Error',
       attempt: this.attempt,
-      error: new TroupeError('internal', 'the connection actor failed', { server: this.server, connection: this.id, cause: error }),
+      error: new TroupeError('internal', 'the connection actor failed', {
+        server: this.server,
+        connection: this.id,
+        cause: error,
+      }),
       retryInMs: undefined,
       parked: true,
     });
@@ -203,7 +207,10 @@ function topState(value: unknown): ConnectionState {
  * XState's timers on our clock, so that backoff runs on virtual time in tests. They keep the host running, as the process
  * or socket does that they stand in for: a host that waits for a lost server must not end in the middle of a backoff.
  */
-function xstateClock(clock: Clock): { setTimeout: (fn: () => void, ms: number) => number; clearTimeout: (id: number) => void } {
+function xstateClock(clock: Clock): {
+  setTimeout: (fn: () => void, ms: number) => number;
+  clearTimeout: (id: number) => void;
+} {
   const armed = new Map<number, () => void>();
   let next = 1;
   return {

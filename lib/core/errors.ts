@@ -61,7 +61,8 @@ export function plainText(text: string, limit = MAX_ERROR_TEXT): string {
 }
 
 function boundedData(data: unknown): unknown {
-  if (data === undefined || data === null || typeof data === 'number' || typeof data === 'boolean') return data;
+  if (data === undefined || data === null || typeof data === 'number' || typeof data === 'boolean')
+    return data;
   try {
     const size = JSON.stringify(data)?.length ?? 0;
     return size > MAX_ERROR_DATA ? { omitted: `${size} characters` } : data;
@@ -86,7 +87,10 @@ export class TroupeError extends Error {
   constructor(code: ErrorCode, detail: string, facts: ErrorFacts = {}) {
     const text = plainText(detail);
     const where = facts.connection ?? facts.server;
-    super(where === undefined ? `[${code}] ${text}` : `[${code}] ${where}: ${text}`, facts.cause === undefined ? undefined : { cause: facts.cause });
+    super(
+      where === undefined ? `[${code}] ${text}` : `[${code}] ${where}: ${text}`,
+      facts.cause === undefined ? undefined : { cause: facts.cause },
+    );
     this.code = code;
     this.detail = text;
     this.attempt = facts.attempt ?? 1;

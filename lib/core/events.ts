@@ -128,8 +128,20 @@ export type EngineEvent =
     }
   | { readonly type: 'server.added'; readonly at: number; readonly server: string }
   | { readonly type: 'server.removed'; readonly at: number; readonly server: string }
-  | { readonly type: 'connection.evicted'; readonly at: number; readonly server: string; readonly connection: string }
-  | { readonly type: 'connection.probed'; readonly at: number; readonly server: string; readonly connection: string; readonly ok: boolean; readonly elapsedMs: number }
+  | {
+      readonly type: 'connection.evicted';
+      readonly at: number;
+      readonly server: string;
+      readonly connection: string;
+    }
+  | {
+      readonly type: 'connection.probed';
+      readonly at: number;
+      readonly server: string;
+      readonly connection: string;
+      readonly ok: boolean;
+      readonly elapsedMs: number;
+    }
   | { readonly type: 'engine.stopped'; readonly at: number };
 
 export type EngineEventType = EngineEvent['type'];

@@ -24,7 +24,9 @@ export function isCountable(outcome: Outcome): boolean {
 
 /** Outcomes that say something bad about the health of a replica. */
 export function isFailure(outcome: Outcome): boolean {
-  return outcome === 'transport' || outcome === 'timeout' || outcome === 'overload' || outcome === 'server-error';
+  return (
+    outcome === 'transport' || outcome === 'timeout' || outcome === 'overload' || outcome === 'server-error'
+  );
 }
 
 export function outcomeOfResult(result: Response): Outcome {

@@ -23,5 +23,10 @@ export function reconcile<T extends { readonly name: string }>(
     else if (same(previous, item)) kept.push(item.name);
     else changed.push(item.name);
   }
-  return { added, changed, kept, removed: before.map((item) => item.name).filter((name) => !names.has(name)) };
+  return {
+    added,
+    changed,
+    kept,
+    removed: before.map((item) => item.name).filter((name) => !names.has(name)),
+  };
 }

@@ -74,13 +74,20 @@ export class Supervisor {
   async settled(member: Member): Promise<void> {
     await Promise.all(
       member.replicas.map(({ connection }) =>
-        connection.settled((state) => state !== 'Connecting' && state !== 'Initializing' && state !== 'Disconnecting'),
+        connection.settled(
+          (state) => state !== 'Connecting' && state !== 'Initializing' && state !== 'Disconnecting',
+        ),
       ),
     );
   }
 
   async #startAll(): Promise<void> {
-    await Promise.all(this.#options.members().filter(({ config }) => !config.lazy).map((member) => this.begin(member)));
+    await Promise.all(
+      this.#options
+        .members()
+        .filter(({ config }) => !config.lazy)
+        .map((member) => this.begin(member)),
+    );
   }
 
   /** Reverse order of declaration: each is told to end before the one declared earlier, all share the same time. */
@@ -90,7 +97,9 @@ export class Supervisor {
     this.#options.onStopped();
   }
 
-  #until(accept: (snapshot: ReturnType<Actor<typeof supervisorMachine>['getSnapshot']>) => boolean): Promise<void> {
+  #until(
+    accept: (snapshot: ReturnType<Actor<typeof supervisorMachine>['getSnapshot']>) => boolean,
+  ): Promise<void> {
     if (accept(this.#actor.getSnapshot())) return Promise.resolve();
     return new Promise((resolve) => {
       const subscription = this.#actor.subscribe({

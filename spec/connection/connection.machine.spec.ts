@@ -47,7 +47,10 @@ function word(from: ConnectionState, event: { type: string; error?: unknown }, t
   if (event.type.startsWith('xstate.done')) {
     if (from === 'Error') return 'connect';
     if (from === 'AuthRequired') return 'authorized';
-    return { Connecting: 'opened', Initializing: 'initialized', Disconnecting: 'closed' }[from as string] ?? event.type;
+    return (
+      { Connecting: 'opened', Initializing: 'initialized', Disconnecting: 'closed' }[from as string] ??
+      event.type
+    );
   }
   return event.type;
 }
@@ -73,7 +76,9 @@ function walked(): Set<string> {
   const seen = new Set<string>();
   for (const { state, transitions } of Object.values(map)) {
     const from = top(state.value);
-    for (const next of Object.values(transitions as Record<string, { state: { value: unknown }; event: ConnectionEvent }>)) {
+    for (const next of Object.values(
+      transitions as Record<string, { state: { value: unknown }; event: ConnectionEvent }>,
+    )) {
       const to = top(next.state.value);
       if (from !== to) seen.add(`${from} --${word(from, next.event, to)}--> ${to}`);
     }

@@ -1,5 +1,11 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { createEngine, type Engine, type EngineConfig, type Json, type ServerConfig } from '../../lib/index.ts';
+import {
+  createEngine,
+  type Engine,
+  type EngineConfig,
+  type Json,
+  type ServerConfig,
+} from '../../lib/index.ts';
 
 /** The five revisions of the protocol. */
 export const REVISIONS = ['2024-11-05', '2025-03-26', '2025-06-18', '2025-11-25', '2026-07-28'] as const;
@@ -50,11 +56,18 @@ export function describeTransport({ transport, revisions, start }: Subject): voi
     });
 
     const call = async (name: string, args: Json = {}, options = {}): Promise<string> => {
-      const { content } = (await engine.callTool(`mini__${name}`, args, options)) as { content: Array<{ text: string }> };
+      const { content } = (await engine.callTool(`mini__${name}`, args, options)) as {
+        content: Array<{ text: string }>;
+      };
       return content[0]?.text ?? '';
     };
-    const state = async (): Promise<{ pid: number; cancelled: string[]; subscribed: string[]; logLevel?: string; listening: number }> =>
-      JSON.parse(await call('state')) as never;
+    const state = async (): Promise<{
+      pid: number;
+      cancelled: string[];
+      subscribed: string[];
+      logLevel?: string;
+      listening: number;
+    }> => JSON.parse(await call('state')) as never;
 
     it('is connected in its era', () => {
       const [row] = engine.fleet.connections;
@@ -72,10 +85,18 @@ export function describeTransport({ transport, revisions, start }: Subject): voi
       const { items, failures } = await engine.listTools();
       expect(failures).toEqual([]);
       expect(items.length).toBeGreaterThanOrEqual(9);
-      expect(items[0]).toMatchObject({ name: 'mini__echo', server: 'mini', originalName: 'echo', vendorTool: true });
+      expect(items[0]).toMatchObject({
+        name: 'mini__echo',
+        server: 'mini',
+        originalName: 'echo',
+        vendorTool: true,
+      });
       expect((await engine.listResources()).items.map((r) => r['uri'])).toEqual(['mini://a', 'mini://b']);
       expect((await engine.listResourceTemplates()).items).toHaveLength(1);
-      expect((await engine.listPrompts()).items[0]).toMatchObject({ name: 'mini__greet', originalName: 'greet' });
+      expect((await engine.listPrompts()).items[0]).toMatchObject({
+        name: 'mini__greet',
+        originalName: 'greet',
+      });
     });
 
     it('hands results on untouched', async () => {
@@ -87,27 +108,48 @@ export function describeTransport({ transport, revisions, start }: Subject): voi
     });
 
     it('reads, gets, completes and asks vendor methods', async () => {
-      expect(await engine.readResource('mini://item/7')).toMatchObject({ contents: [{ text: 'content of mini://item/7' }] });
+      expect(await engine.readResource('mini://item/7')).toMatchObject({
+        contents: [{ text: 'content of mini://item/7' }],
+      });
       expect(await engine.getPrompt('mini__greet', { who: 'you' })).toMatchObject({
         messages: [{ content: { text: 'hello you' } }],
       });
-      expect(await engine.complete({ type: 'ref/prompt', name: 'mini__greet' }, { name: 'who', value: 'al' })).toMatchObject({
+      expect(
+        await engine.complete({ type: 'ref/prompt', name: 'mini__greet' }, { name: 'who', value: 'al' }),
+      ).toMatchObject({
         completion: { values: ['alpha'] },
       });
-      expect(await engine.request({ method: 'vendor/thing', params: { x: 1 }, server: 'mini' })).toMatchObject({ vendor: 1 });
+      expect(
+        await engine.request({ method: 'vendor/thing', params: { x: 1 }, server: 'mini' }),
+      ).toMatchObject({ vendor: 1 });
     });
 
     it('types what goes wrong, and says that it was answered', async () => {
-      await expect(engine.readResource('mini://nothing')).rejects.toMatchObject({ code: 'not_found', delivery: 'answered', server: 'mini' });
-      await expect(engine.request({ method: 'vendor/unknown', server: 'mini' })).rejects.toMatchObject({ code: 'unsupported', delivery: 'answered' });
+      await expect(engine.readResource('mini://nothing')).rejects.toMatchObject({
+        code: 'not_found',
+        delivery: 'answered',
+        server: 'mini',
+      });
+      await expect(engine.request({ method: 'vendor/unknown', server: 'mini' })).rejects.toMatchObject({
+        code: 'unsupported',
+        delivery: 'answered',
+      });
       await expect(engine.callTool('mini__nothing')).rejects.toMatchObject({ code: 'not_found' });
-      await expect(engine.callTool('mini__structured', { good: false })).rejects.toMatchObject({ code: 'invalid_response' });
-      expect(await engine.callTool('mini__structured', { good: true })).toMatchObject({ structuredContent: { n: 1 } });
+      await expect(engine.callTool('mini__structured', { good: false })).rejects.toMatchObject({
+        code: 'invalid_response',
+      });
+      expect(await engine.callTool('mini__structured', { good: true })).toMatchObject({
+        structuredContent: { n: 1 },
+      });
     });
 
     it('delivers every progress, the last one too', async () => {
       const seen: number[] = [];
-      await call('slow', { steps: 5, ms: 1 }, { onProgress: ({ progress }: { progress: number }) => seen.push(progress) });
+      await call(
+        'slow',
+        { steps: 5, ms: 1 },
+        { onProgress: ({ progress }: { progress: number }) => seen.push(progress) },
+      );
       expect(seen).toEqual([1, 2, 3, 4, 5]);
     });
 
@@ -117,12 +159,18 @@ export function describeTransport({ transport, revisions, start }: Subject): voi
       const aborted = call('hang', {}, { signal: aborter.signal });
       setTimeout(() => aborter.abort(), 30);
       await expect(aborted).rejects.toMatchObject({ code: 'cancelled', delivery: 'sent' });
-      await expect(call('hang', {}, { timeoutMs: 40 })).rejects.toMatchObject({ code: 'deadline_exceeded', delivery: 'sent', server: 'mini' });
+      await expect(call('hang', {}, { timeoutMs: 40 })).rejects.toMatchObject({
+        code: 'deadline_exceeded',
+        delivery: 'sent',
+        server: 'mini',
+      });
       await until(async () => (await state()).cancelled.length === before + 2);
     });
 
     it('answers 100 calls at once, each with its own result', async () => {
-      const answers = await Promise.all(Array.from({ length: 100 }, (_, i) => call('echo', { message: String(i) })));
+      const answers = await Promise.all(
+        Array.from({ length: 100 }, (_, i) => call('echo', { message: String(i) })),
+      );
       expect(answers).toEqual(Array.from({ length: 100 }, (_, i) => String(i)));
     });
 
@@ -164,12 +212,17 @@ export function describeTransport({ transport, revisions, start }: Subject): voi
       const heard: string[] = [];
       const subscription = engine.connection('mini').state$.subscribe((s) => states.push(s));
       await engine.subscribeResource('mini://b', ({ uri }) => heard.push(uri));
-      if (!modern) await engine.request({ method: 'logging/setLevel', params: { level: 'warning' }, server: 'mini' });
+      if (!modern)
+        await engine.request({ method: 'logging/setLevel', params: { level: 'warning' }, server: 'mini' });
       await host.lose(engine);
       // A modern HTTP server is not a connection but a verdict: its restart may pass unseen.
       const visible = !(modern && transport === 'streamable-http');
-      if (visible) await until(() => states.includes('Error') && engine.connection('mini').state === 'Connected');
-      if (visible) expect(states.join(' ')).toMatch(/^Connected Error Connecting( Initializing (Error )?Connecting)* Initializing Connected/);
+      if (visible)
+        await until(() => states.includes('Error') && engine.connection('mini').state === 'Connected');
+      if (visible)
+        expect(states.join(' ')).toMatch(
+          /^Connected Error Connecting( Initializing (Error )?Connecting)* Initializing Connected/,
+        );
       await until(async () => {
         await call('touch', { uri: 'mini://b' }, { idempotent: true }).catch(() => {});
         return heard.length > 0;

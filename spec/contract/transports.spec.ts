@@ -37,7 +37,11 @@ describeTransport({
   revisions: LEGACY,
   start: async (revision) => {
     const server = await startMiniHttp({ revision, kind: 'sse' });
-    return { server: { url: server.url, type: 'sse' }, lose: (engine) => restart(server, engine), close: server.close };
+    return {
+      server: { url: server.url, type: 'sse' },
+      lose: (engine) => restart(server, engine),
+      close: server.close,
+    };
   },
 });
 
@@ -92,7 +96,10 @@ describeTransport({
 });
 
 /** The server dies and comes back with all sessions forgotten; a request shows the engine that it was away. */
-async function restart(server: { kill(): Promise<void>; restart(): Promise<void> }, engine: Engine): Promise<void> {
+async function restart(
+  server: { kill(): Promise<void>; restart(): Promise<void> },
+  engine: Engine,
+): Promise<void> {
   await server.kill();
   await engine.callTool('mini__echo', { message: 'anybody?' }, { timeoutMs: 300 }).catch(() => {});
   await server.restart();

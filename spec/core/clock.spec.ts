@@ -2,7 +2,10 @@ import { describe, expect, it } from '@jest/globals';
 import { createClock, type DeadlineEntry } from '../../lib/core/clock.ts';
 
 /** Resolves when the deadline has fired. */
-function armed(at: number, clock = createClock()): { entry: DeadlineEntry; fired: Promise<number>; clock: typeof clock } {
+function armed(
+  at: number,
+  clock = createClock(),
+): { entry: DeadlineEntry; fired: Promise<number>; clock: typeof clock } {
   let tell: (at: number) => void = () => {};
   const fired = new Promise<number>((resolve) => {
     tell = resolve;

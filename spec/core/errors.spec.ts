@@ -3,7 +3,9 @@ import { MAX_ERROR_TEXT, TroupeError, isTroupeError, plainText } from '../../lib
 
 describe('TroupeError', () => {
   it('is useful in a log by its message alone', () => {
-    const error = new TroupeError('unavailable', 'no ready replica (2 connecting, 1 down)', { server: 'github' });
+    const error = new TroupeError('unavailable', 'no ready replica (2 connecting, 1 down)', {
+      server: 'github',
+    });
     expect(error.message).toBe('[unavailable] github: no ready replica (2 connecting, 1 down)');
     expect(error).toMatchObject({ attempt: 1, delivery: 'unsent' });
   });
@@ -17,7 +19,9 @@ describe('TroupeError', () => {
   it('bounds data and survives what cannot be written', () => {
     const circle: Record<string, unknown> = {};
     circle['self'] = circle;
-    expect(new TroupeError('internal', 'x', { data: 'y'.repeat(20_000) }).data).toEqual({ omitted: '20002 characters' });
+    expect(new TroupeError('internal', 'x', { data: 'y'.repeat(20_000) }).data).toEqual({
+      omitted: '20002 characters',
+    });
     expect(new TroupeError('internal', 'x', { data: circle }).data).toEqual({ omitted: 'not serialisable' });
   });
 
@@ -37,8 +41,17 @@ describe('TroupeError', () => {
   });
 
   it('changes facts without losing others', () => {
-    const error = new TroupeError('rate_limited', 'slow down', { server: 'a', retryAfterMs: 5, delivery: 'answered' });
-    expect(error.with({ attempt: 3 })).toMatchObject({ server: 'a', retryAfterMs: 5, delivery: 'answered', attempt: 3 });
+    const error = new TroupeError('rate_limited', 'slow down', {
+      server: 'a',
+      retryAfterMs: 5,
+      delivery: 'answered',
+    });
+    expect(error.with({ attempt: 3 })).toMatchObject({
+      server: 'a',
+      retryAfterMs: 5,
+      delivery: 'answered',
+      attempt: 3,
+    });
   });
 });
 

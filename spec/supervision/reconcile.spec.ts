@@ -3,9 +3,12 @@ import fc from 'fast-check';
 import { reconcile } from '../../lib/supervision/reconcile.ts';
 
 const same = (a: { v: number }, b: { v: number }): boolean => a.v === b.v;
-const fleet = fc.uniqueArray(fc.record({ name: fc.string({ maxLength: 2 }), v: fc.integer({ min: 0, max: 1 }) }), {
-  selector: ({ name }) => name,
-});
+const fleet = fc.uniqueArray(
+  fc.record({ name: fc.string({ maxLength: 2 }), v: fc.integer({ min: 0, max: 1 }) }),
+  {
+    selector: ({ name }) => name,
+  },
+);
 
 it('sorts every name into exactly one heap', () => {
   fc.assert(

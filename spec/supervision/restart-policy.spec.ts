@@ -3,7 +3,12 @@ import fc from 'fast-check';
 import { backoff } from '../../lib/connection/backoff.ts';
 import { TroupeError, type ErrorCode } from '../../lib/core/errors.ts';
 import { seededRandom } from '../../lib/core/ports.ts';
-import { NO_HISTORY, noteConnected, restartPolicy, type RestartHistory } from '../../lib/supervision/restart-policy.ts';
+import {
+  NO_HISTORY,
+  noteConnected,
+  restartPolicy,
+  type RestartHistory,
+} from '../../lib/supervision/restart-policy.ts';
 
 const options = { baseMs: 500, factor: 1.6, capMs: 30_000, jitter: 0, intensity: 5, periodMs: 60_000 };
 const lost = new TroupeError('connection_lost', 'gone');
@@ -60,9 +65,12 @@ describe('restartPolicy', () => {
     expect(stable.verdict.delayMs).toBe(500);
   });
 
-  it.each<ErrorCode>(['config_invalid', 'unsupported', 'stopped'])('does not try again by itself after %s', (code) => {
-    expect(delays([0], new TroupeError(code, 'x'))).toEqual([undefined]);
-  });
+  it.each<ErrorCode>(['config_invalid', 'unsupported', 'stopped'])(
+    'does not try again by itself after %s',
+    (code) => {
+      expect(delays([0], new TroupeError(code, 'x'))).toEqual([undefined]);
+    },
+  );
 
   it('waits as long as the server asks', () => {
     expect(delays([0], new TroupeError('rate_limited', 'x', { retryAfterMs: 9000 }))).toEqual([9000]);

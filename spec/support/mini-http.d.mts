@@ -12,4 +12,7 @@ export interface MiniHttp {
   forget(): void;
   close(): Promise<void>;
 }
-export function startMiniHttp(options: { readonly revision: string; readonly kind?: 'http' | 'sse' }): Promise<MiniHttp>;
+export function startMiniHttp(options: {
+  readonly revision: string;
+  readonly kind?: 'http' | 'sse';
+}): Promise<MiniHttp>;

@@ -41,7 +41,8 @@ export async function startMiniHttp({ revision, kind = 'http' }) {
     const opens = messages.some((m) => m.method === 'initialize');
     if (modern) shared ??= createMiniServer({ revision, push: () => {} });
     else if (!opens && id === undefined) {
-      if (messages[0].method === 'server/discover') return plain(response, 400, 'Bad Request: Server not initialized');
+      if (messages[0].method === 'server/discover')
+        return plain(response, 400, 'Bad Request: Server not initialized');
       return plain(response, 400, 'Bad Request: no session id');
     }
     const session = modern ? undefined : opens ? newSession() : sessions.get(id);
@@ -52,10 +53,13 @@ export async function startMiniHttp({ revision, kind = 'http' }) {
       return plain(response, 202, '');
     }
     const headers = opens && session ? { 'mcp-session-id': session.id } : {};
-    const streams = Array.isArray(body) || requests.some((m) => m.method === 'tools/call' || m.method === 'subscriptions/listen');
+    const streams =
+      Array.isArray(body) ||
+      requests.some((m) => m.method === 'tools/call' || m.method === 'subscriptions/listen');
     if (streams) {
       response.writeHead(200, { ...headers, 'content-type': 'text/event-stream' }).flushHeaders();
-      if (modern) response.on('close', () => requests.forEach((m) => response.writableFinished || server.cancel(m.id)));
+      if (modern)
+        response.on('close', () => requests.forEach((m) => response.writableFinished || server.cancel(m.id)));
       let open = requests.length;
       await Promise.all(
         requests.map((message) =>
@@ -85,7 +89,8 @@ export async function startMiniHttp({ revision, kind = 'http' }) {
       return undefined;
     }
     const session = sessions.get(url.searchParams.get('id'));
-    if (request.method !== 'POST' || url.pathname !== '/messages') return plain(response, 404, 'no such page');
+    if (request.method !== 'POST' || url.pathname !== '/messages')
+      return plain(response, 404, 'no such page');
     if (session === undefined) return plain(response, 404, 'no such session');
     plain(response, 202, 'Accepted');
     return session.server.receive(body, (out) => event(session.stream, out));
@@ -98,7 +103,9 @@ export async function startMiniHttp({ revision, kind = 'http' }) {
       const text = Buffer.concat(chunks).toString();
       const body = text === '' ? undefined : JSON.parse(text);
       seen.push({ method: request.method, url: request.url, headers: request.headers, body });
-      (kind === 'sse' ? sse : streamable)(request, response, body).catch((error) => plain(response, 500, String(error)));
+      (kind === 'sse' ? sse : streamable)(request, response, body).catch((error) =>
+        plain(response, 500, String(error)),
+      );
     });
   });
   server.on('connection', (socket) => {

@@ -28,7 +28,10 @@ export function createMiniServer({ revision, push, instance = 'mini' }) {
     tool('grow', {}),
     tool('touch', { uri: { type: 'string' } }),
     tool('state', {}),
-    { ...tool('structured', { good: { type: 'boolean' } }), outputSchema: { type: 'object', properties: { n: { type: 'integer' } }, required: ['n'] } },
+    {
+      ...tool('structured', { good: { type: 'boolean' } }),
+      outputSchema: { type: 'object', properties: { n: { type: 'integer' } }, required: ['n'] },
+    },
     ...Array.from({ length: extraTools }, (_, i) => tool(`extra-${i}`, {})),
   ];
 
@@ -50,7 +53,8 @@ export function createMiniServer({ revision, push, instance = 'mini' }) {
       const wanted =
         (method === 'notifications/tools/list_changed' && filter.toolsListChanged) ||
         (method === 'notifications/resources/updated' && filter.resourceSubscriptions?.includes(params.uri));
-      if (wanted) out({ jsonrpc: '2.0', method, params: { ...params, _meta: { [`${META}subscriptionId`]: id } } });
+      if (wanted)
+        out({ jsonrpc: '2.0', method, params: { ...params, _meta: { [`${META}subscriptionId`]: id } } });
     }
   };
 
@@ -72,7 +76,12 @@ export function createMiniServer({ revision, push, instance = 'mini' }) {
         for (let i = 1; i <= args.steps; i++) {
           await new Promise((r) => setTimeout(r, args.ms));
           if (running.get(request.id)?.stop) return undefined;
-          if (token !== undefined) out({ jsonrpc: '2.0', method: 'notifications/progress', params: { progressToken: token, progress: i, total: args.steps } });
+          if (token !== undefined)
+            out({
+              jsonrpc: '2.0',
+              method: 'notifications/progress',
+              params: { progressToken: token, progress: i, total: args.steps },
+            });
         }
         return text('done');
       }
@@ -83,13 +92,20 @@ export function createMiniServer({ revision, push, instance = 'mini' }) {
       case 'structured':
         return complete({ content: [], structuredContent: { n: args.good ? 1 : 'one' } });
       case 'ask': {
-        const params = { messages: [{ role: 'user', content: { type: 'text', text: args.prompt } }], maxTokens: 5 };
+        const params = {
+          messages: [{ role: 'user', content: { type: 'text', text: args.prompt } }],
+          maxTokens: 5,
+        };
         if (!modern) {
           const answer = await ask(out, 'sampling/createMessage', params);
           return text(answer.error ? `error ${answer.error.message}` : answer.result.content.text);
         }
         if (inputResponses === undefined) {
-          return { resultType: 'input_required', inputRequests: { one: { method: 'sampling/createMessage', params } }, requestState: 'opaque ✓' };
+          return {
+            resultType: 'input_required',
+            inputRequests: { one: { method: 'sampling/createMessage', params } },
+            requestState: 'opaque ✓',
+          };
         }
         return text(requestState === 'opaque ✓' ? inputResponses.one.content.text : 'state lost');
       }
@@ -98,10 +114,19 @@ export function createMiniServer({ revision, push, instance = 'mini' }) {
         notifyChange('notifications/tools/list_changed', {});
         return text(extraTools);
       case 'touch':
-        if (modern || subscribed.has(args.uri)) notifyChange('notifications/resources/updated', { uri: args.uri });
+        if (modern || subscribed.has(args.uri))
+          notifyChange('notifications/resources/updated', { uri: args.uri });
         return text('touched');
       case 'state':
-        return text(JSON.stringify({ pid: process.pid, cancelled, subscribed: [...subscribed], logLevel, listening: listeners.size }));
+        return text(
+          JSON.stringify({
+            pid: process.pid,
+            cancelled,
+            subscribed: [...subscribed],
+            logLevel,
+            listening: listeners.size,
+          }),
+        );
       default:
         if (name.startsWith('extra-')) return text(name);
         throw rpcError(-32602, `Unknown tool: ${name}`);
@@ -111,7 +136,10 @@ export function createMiniServer({ revision, push, instance = 'mini' }) {
   async function answer(request, out) {
     const { method, params = {} } = request;
     if (modern && params._meta?.[`${META}protocolVersion`] !== MODERN) {
-      throw rpcError(-32022, 'unsupported version', { supported: [MODERN], requested: params._meta?.[`${META}protocolVersion`] });
+      throw rpcError(-32022, 'unsupported version', {
+        supported: [MODERN],
+        requested: params._meta?.[`${META}protocolVersion`],
+      });
     }
     switch (method) {
       case 'initialize':
@@ -119,7 +147,13 @@ export function createMiniServer({ revision, push, instance = 'mini' }) {
         return { protocolVersion: revision, capabilities, serverInfo, instructions: 'be brief' };
       case 'server/discover':
         if (!modern) break;
-        return cacheable({ supportedVersions: [MODERN], capabilities, serverInfo, _meta: { [`${META}serverInfo`]: serverInfo }, instructions: 'be brief' });
+        return cacheable({
+          supportedVersions: [MODERN],
+          capabilities,
+          serverInfo,
+          _meta: { [`${META}serverInfo`]: serverInfo },
+          instructions: 'be brief',
+        });
       case 'ping':
         if (modern) break;
         return {};
@@ -128,11 +162,17 @@ export function createMiniServer({ revision, push, instance = 'mini' }) {
       case 'tools/call':
         return call(request, out);
       case 'resources/list':
-        return cacheable({ resources: [{ uri: 'mini://a', name: 'a' }, { uri: 'mini://b', name: 'b' }] });
+        return cacheable({
+          resources: [
+            { uri: 'mini://a', name: 'a' },
+            { uri: 'mini://b', name: 'b' },
+          ],
+        });
       case 'resources/templates/list':
         return cacheable({ resourceTemplates: [{ uriTemplate: 'mini://item/{id}', name: 'item' }] });
       case 'resources/read':
-        if (!/^mini:\/\/(a|b|item\/.+)$/.test(params.uri)) throw rpcError(modern ? -32602 : -32002, 'Resource not found', { uri: params.uri });
+        if (!/^mini:\/\/(a|b|item\/.+)$/.test(params.uri))
+          throw rpcError(modern ? -32602 : -32002, 'Resource not found', { uri: params.uri });
         return cacheable({ contents: [{ uri: params.uri, text: `content of ${params.uri}` }] });
       case 'resources/subscribe':
         if (modern) break;
@@ -145,9 +185,13 @@ export function createMiniServer({ revision, push, instance = 'mini' }) {
       case 'prompts/list':
         return cacheable({ prompts: [{ name: 'greet', arguments: [{ name: 'who' }] }] });
       case 'prompts/get':
-        return complete({ messages: [{ role: 'user', content: { type: 'text', text: `hello ${params.arguments?.who}` } }] });
+        return complete({
+          messages: [{ role: 'user', content: { type: 'text', text: `hello ${params.arguments?.who}` } }],
+        });
       case 'completion/complete':
-        return complete({ completion: { values: ['alpha', 'beta'].filter((v) => v.startsWith(params.argument.value)) } });
+        return complete({
+          completion: { values: ['alpha', 'beta'].filter((v) => v.startsWith(params.argument.value)) },
+        });
       case 'logging/setLevel':
         if (modern) break;
         logLevel = params.level;
@@ -184,9 +228,21 @@ export function createMiniServer({ revision, push, instance = 'mini' }) {
       running.set(message.id, { stop: false });
       try {
         const result = await answer(message, out);
-        if (result !== undefined && running.get(message.id)?.stop !== true) out({ jsonrpc: '2.0', id: message.id, result }, true);
+        if (result !== undefined && running.get(message.id)?.stop !== true)
+          out({ jsonrpc: '2.0', id: message.id, result }, true);
       } catch (error) {
-        out({ jsonrpc: '2.0', id: message.id, error: { code: error.code ?? -32603, message: error.message, ...(error.data === undefined ? {} : { data: error.data }) } }, true);
+        out(
+          {
+            jsonrpc: '2.0',
+            id: message.id,
+            error: {
+              code: error.code ?? -32603,
+              message: error.message,
+              ...(error.data === undefined ? {} : { data: error.data }),
+            },
+          },
+          true,
+        );
       } finally {
         running.delete(message.id);
       }
@@ -201,7 +257,12 @@ export function createMiniServer({ revision, push, instance = 'mini' }) {
 }
 
 function tool(name, properties) {
-  return { name, description: `the ${name} tool`, inputSchema: { type: 'object', properties }, vendorTool: true };
+  return {
+    name,
+    description: `the ${name} tool`,
+    inputSchema: { type: 'object', properties },
+    vendorTool: true,
+  };
 }
 
 /** Lists come in pages of four, so that every client has to walk them. */

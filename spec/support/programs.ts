@@ -33,7 +33,11 @@ export function run(command: string, args: readonly string[], options: RunOption
     child.stderr.setEncoding('utf8').on('data', (data: string) => (text.stderr += data));
     const timer = setTimeout(() => {
       if (child.pid !== undefined) process.kill(-child.pid, 'SIGKILL');
-      reject(new Error(`${command} ${args.join(' ')} took longer than ${timeoutMs} ms; it wrote\n${text.stdout}\n${text.stderr}`));
+      reject(
+        new Error(
+          `${command} ${args.join(' ')} took longer than ${timeoutMs} ms; it wrote\n${text.stdout}\n${text.stderr}`,
+        ),
+      );
     }, timeoutMs);
     child.once('error', (error) => {
       clearTimeout(timer);
@@ -47,6 +51,10 @@ export function run(command: string, args: readonly string[], options: RunOption
 }
 
 /** A TypeScript program of this repository. */
-export function runTypeScript(file: string, args: readonly string[] = [], options: RunOptions = {}): Promise<Outcome> {
+export function runTypeScript(
+  file: string,
+  args: readonly string[] = [],
+  options: RunOptions = {},
+): Promise<Outcome> {
   return run(process.execPath, ['--import', 'tsx', file, ...args], options);
 }

@@ -1,7 +1,11 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { optionsTable } from '../../lib/config/defaults.ts';
-import { CONNECTION_TRANSITIONS, PROCESS_TRANSITIONS, type Transition } from '../../lib/connection/transitions.ts';
+import {
+  CONNECTION_TRANSITIONS,
+  PROCESS_TRANSITIONS,
+  type Transition,
+} from '../../lib/connection/transitions.ts';
 import { ERROR_CODES, type ErrorCode } from '../../lib/core/errors.ts';
 import { STRATEGY_NAMES } from '../../lib/routing/strategy-registry.ts';
 
@@ -14,7 +18,8 @@ const MEANING: Readonly<Record<ErrorCode, string>> = {
   deadline_exceeded: 'the time of the whole operation is over',
   unavailable: 'no connection could take it',
   connection_lost: 'the connection ended before the answer; a read may be asked again',
-  outcome_unknown: 'the connection ended before the answer of something that acts: it may have run, and was not run twice',
+  outcome_unknown:
+    'the connection ended before the answer of something that acts: it may have run, and was not run twice',
   circuit_open: 'the breaker of every candidate is open',
   queue_full: 'too much is waiting already',
   rate_limited: 'the server, or a limit towards it, asks for patience',
@@ -35,19 +40,31 @@ const MEANING: Readonly<Record<ErrorCode, string>> = {
 
 /** When a strategy is the right one, and when it is not. */
 const STRATEGIES: Readonly<Record<string, readonly [when: string, whenNot: string]>> = {
-  'ewma-least-outstanding': ['the default: least expected time, finds out who is slow', 'hundreds of replicas, or many engines that share them'],
+  'ewma-least-outstanding': [
+    'the default: least expected time, finds out who is slow',
+    'hundreds of replicas, or many engines that share them',
+  ],
   'least-outstanding': ['equal replicas, jobs of unlike length', 'replicas of unlike speed'],
-  'weighted-least-outstanding': ['replicas whose speeds you know', 'weights that are guessed: worse than the default'],
+  'weighted-least-outstanding': [
+    'replicas whose speeds you know',
+    'weights that are guessed: worse than the default',
+  ],
   p2c: ['above a hundred replicas, or many engines sharing them', 'a few replicas: a full scan is better'],
   'p2c-peak-ewma': ['the same, with replicas of unlike speed', 'a few replicas'],
   'round-robin': ['equal counts are asked for', 'jobs of unlike length, replicas of unlike speed'],
   'weighted-round-robin': ['equal counts by weight', 'the same'],
   random: ['a baseline to measure against', 'anything else: the worst queueing of all'],
   rendezvous: ['state lives in a replica and must be found again', 'hot keys: it does not look at load'],
-  'rendezvous-p2c': ['caches in replicas; the default where there is an affinity', 'state that one replica only has'],
+  'rendezvous-p2c': [
+    'caches in replicas; the default where there is an affinity',
+    'state that one replica only has',
+  ],
   'bounded-rendezvous': ['as `rendezvous`, with a cap on hot keys', 'state that one replica only has'],
   'priority-failover': ['a standby that should idle', 'sharing load'],
-  prequal: ['many engines share the replicas, and your `loadReporter` knows their load', 'without such a reporter: MCP has no way to ask for load'],
+  prequal: [
+    'many engines share the replicas, and your `loadReporter` knows their load',
+    'without such a reporter: MCP has no way to ask for load',
+  ],
 };
 
 function strategies(): string {
@@ -66,14 +83,20 @@ function diagram(transitions: ReadonlyArray<Transition<string>>, first: string, 
     arrows.set(key, [...(arrows.get(key) ?? []), event]);
   }
   const lines = [...arrows].map(([arrow, events]) => `  ${arrow}: ${events.join(', ')}`);
-  return ['```mermaid', 'stateDiagram-v2', `  [*] --> ${first}`, ...lines, `  ${last} --> [*]`, '```'].join('\n');
+  return ['```mermaid', 'stateDiagram-v2', `  [*] --> ${first}`, ...lines, `  ${last} --> [*]`, '```'].join(
+    '\n',
+  );
 }
 
 const SECTIONS: Readonly<Record<string, () => string>> = {
   'connection-diagram': () => diagram(CONNECTION_TRANSITIONS, 'Disconnected', 'Disconnected'),
   'process-diagram': () => diagram(PROCESS_TRANSITIONS, 'Created', 'Stopped'),
   'error-codes': () =>
-    ['| code | meaning |', '|---|---|', ...ERROR_CODES.map((code) => `| \`${code}\` | ${MEANING[code]} |`)].join('\n'),
+    [
+      '| code | meaning |',
+      '|---|---|',
+      ...ERROR_CODES.map((code) => `| \`${code}\` | ${MEANING[code]} |`),
+    ].join('\n'),
   strategies,
   options: () => optionsTable().trimEnd(),
 };
@@ -109,4 +132,5 @@ export function codeBlocks(text: string): readonly CodeBlock[] {
   }));
 }
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) writeFileSync(README, drawReadme(readFileSync(README, 'utf8')));
+if (process.argv[1] === fileURLToPath(import.meta.url))
+  writeFileSync(README, drawReadme(readFileSync(README, 'utf8')));

@@ -48,15 +48,23 @@ describe('verdicts', () => {
     expect(store.text).toBe('{}');
   });
 
-  it.each(['{', '[]', '"x"', '{"a":1}', '{"a":{"at":"x","verdict":{"kind":"legacy"}}}', '{"a":{"at":1,"verdict":{"kind":"modern"}}}'])(
-    'ignore a store with %s in it, and say so where it cannot be read',
-    (text) => {
-      const failed: unknown[] = [];
-      const verdicts = createVerdicts({ wallTime: () => 1, store: memory(text), onStoreFailed: (e) => failed.push(e) });
-      expect(verdicts.get('a')).toBeUndefined();
-      expect(failed).toHaveLength(text === '{' ? 1 : 0);
-    },
-  );
+  it.each([
+    '{',
+    '[]',
+    '"x"',
+    '{"a":1}',
+    '{"a":{"at":"x","verdict":{"kind":"legacy"}}}',
+    '{"a":{"at":1,"verdict":{"kind":"modern"}}}',
+  ])('ignore a store with %s in it, and say so where it cannot be read', (text) => {
+    const failed: unknown[] = [];
+    const verdicts = createVerdicts({
+      wallTime: () => 1,
+      store: memory(text),
+      onStoreFailed: (e) => failed.push(e),
+    });
+    expect(verdicts.get('a')).toBeUndefined();
+    expect(failed).toHaveLength(text === '{' ? 1 : 0);
+  });
 
   it('live on in memory when the store cannot be written', () => {
     const failed: unknown[] = [];

@@ -107,14 +107,23 @@ describe('Dispatcher', () => {
     const d = lane(tap);
     const failed = d.call(call());
     d.answer({ jsonrpc: '2.0', id: tap.lastId, error: { code: -32601, message: 'no such method' } });
-    await expect(failed).rejects.toMatchObject({ code: 'unsupported', delivery: 'answered', server: 's', connection: 's#0' });
+    await expect(failed).rejects.toMatchObject({
+      code: 'unsupported',
+      delivery: 'answered',
+      server: 's',
+      connection: 's#0',
+    });
   });
 
   it('says unsent when the channel refuses, and keeps what the channel knows of delivery', async () => {
     const tap = new Wiretap();
     const d = lane(tap);
     tap.refusal = new TroupeError('queue_full', 'full');
-    await expect(d.call(call())).rejects.toMatchObject({ code: 'queue_full', delivery: 'unsent', server: 's' });
+    await expect(d.call(call())).rejects.toMatchObject({
+      code: 'queue_full',
+      delivery: 'unsent',
+      server: 's',
+    });
     tap.refusal = undefined;
     tap.later = new TroupeError('connection_lost', 'reset', { delivery: 'sent' });
     await expect(d.call(call())).rejects.toMatchObject({ code: 'connection_lost', delivery: 'sent' });
@@ -124,7 +133,10 @@ describe('Dispatcher', () => {
   it('calls params that cannot be written an invalid request', async () => {
     const tap = new Wiretap();
     tap.refusal = new TypeError('Converting circular structure to JSON');
-    await expect(lane(tap).call(call())).rejects.toMatchObject({ code: 'invalid_request', delivery: 'unsent' });
+    await expect(lane(tap).call(call())).rejects.toMatchObject({
+      code: 'invalid_request',
+      delivery: 'unsent',
+    });
   });
 
   it('tells the server of a cancel, forgets the id and rejects with the reason and what is known', async () => {
@@ -134,7 +146,11 @@ describe('Dispatcher', () => {
     const cancelled = d.call(call({ cancellation }));
     const id = tap.lastId;
     cancellation.cancel(new TroupeError('deadline_exceeded', 'late'));
-    await expect(cancelled).rejects.toMatchObject({ code: 'deadline_exceeded', delivery: 'sent', connection: 's#0' });
+    await expect(cancelled).rejects.toMatchObject({
+      code: 'deadline_exceeded',
+      delivery: 'sent',
+      connection: 's#0',
+    });
     expect(tap.sent.at(-1)).toMatchObject({ method: 'notifications/cancelled', params: { requestId: id } });
     expect(tap.forgotten).toEqual([id]);
     expect(d.answer(result(id))).toBe(false);
@@ -154,7 +170,10 @@ describe('Dispatcher', () => {
     const tap = new Wiretap();
     const cancellation = new Cancellation();
     cancellation.cancel(new TroupeError('cancelled', 'enough'));
-    await expect(lane(tap).call(call({ cancellation }))).rejects.toMatchObject({ code: 'cancelled', delivery: 'unsent' });
+    await expect(lane(tap).call(call({ cancellation }))).rejects.toMatchObject({
+      code: 'cancelled',
+      delivery: 'unsent',
+    });
     expect(tap.sent).toEqual([]);
   });
 
@@ -202,7 +221,8 @@ describe('Dispatcher', () => {
     const d = lane(new Wiretap());
     const pending = [d.call(call()), d.call(call())];
     d.close(new TroupeError('connection_lost', 'exited with code 3', { delivery: 'sent' }));
-    for (const p of pending) await expect(p).rejects.toMatchObject({ code: 'connection_lost', delivery: 'sent' });
+    for (const p of pending)
+      await expect(p).rejects.toMatchObject({ code: 'connection_lost', delivery: 'sent' });
     await expect(d.call(call())).rejects.toMatchObject({ code: 'connection_lost', delivery: 'unsent' });
   });
 
