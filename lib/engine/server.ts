@@ -10,6 +10,7 @@ import type { ConnectionState, Emit, ListKind } from '../core/events.ts';
 import type { Json } from '../core/json-rpc.ts';
 import type { Logger, Random } from '../core/ports.ts';
 import { compose, type Handler, type Interceptor } from '../core/interceptor.ts';
+import { readAnswer } from '../mcp/authorization/answer.ts';
 import { createCredentials, type Credentials } from '../mcp/authorization/credentials.ts';
 import { LIST_METHODS, type RawList } from '../mcp/session/list.ts';
 import type { Session } from '../mcp/session/session.ts';
@@ -244,9 +245,10 @@ export class Server {
     } else {
       const [first] = all;
       if (first === undefined) throw new TroupeError('unsupported', 'only servers with an address take credentials', { server: this.name });
-      const state = stateOf(answer);
-      const meant = typeof answer['token'] === 'string' ? all : [all.find((credentials) => credentials.awaits(state)) ?? first];
-      for (const credentials of meant) await credentials.answer(answer);
+      const read = readAnswer(answer, this.name);
+      const state = read.kind === 'token' ? undefined : (read.params.get('state') ?? undefined);
+      const meant = read.kind === 'token' ? all : [all.find((credentials) => credentials.awaits(state)) ?? first];
+      for (const credentials of meant) await credentials.answer(read);
     }
     // One that is still putting its last attempt away goes on a little later.
     const waiting = this.replicas.filter(({ connection }) => connection.state === 'AuthRequired');
@@ -568,14 +570,6 @@ function candidate(replica: Replica, server: ResolvedServer): Candidate {
       );
     },
   };
-}
-
-/** Which question an answer is to; `undefined` where it does not say. */
-function stateOf({ state, url, searchParams }: Json): string | undefined {
-  if (typeof state === 'string') return state;
-  const text = String(url ?? '');
-  const params = searchParams instanceof URLSearchParams || typeof searchParams === 'string' ? new URLSearchParams(searchParams) : URL.canParse(text) ? new URL(text).searchParams : undefined;
-  return params?.get('state') ?? undefined;
 }
 
 function priorOf(prior: Json | undefined): Verdict | undefined {

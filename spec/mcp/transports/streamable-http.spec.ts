@@ -862,7 +862,9 @@ describe('credentials', () => {
     });
     await channel.send(request(1));
     await receiver.until(() => receiver.messages.length === 1);
-    expect(asked).toEqual([{ status: 401, wwwAuthenticate: 'Bearer error="invalid_token"' }]);
+    expect(asked).toEqual([
+      { status: 401, wwwAuthenticate: 'Bearer error="invalid_token"', used: { Authorization: 'Bearer old' } },
+    ]);
     expect(fixtures[0]?.seen.map((s) => s.headers.authorization)).toEqual(['Bearer old', 'Bearer new']);
     await channel.send(request(2));
     expect(asked).toHaveLength(1);
@@ -884,6 +886,41 @@ describe('credentials', () => {
     help = false;
     expect(await failure(channel.send(request(2)))).toMatchObject({ code: 'auth_required' });
     expect(fixtures[0]?.seen).toHaveLength(3);
+  });
+
+  it('are told what they are for, see each head, and may have a message sent again for its sake, once', async () => {
+    const { url } = await serve((seen, response) => {
+      if (seen.headers['x-nonce'] === 'n1') ok(seen, response);
+      else text(response, 401, '', { 'x-next': seen.headers['x-nonce'] === undefined ? 'n0' : 'n1' });
+    });
+    let nonce: string | undefined;
+    const targets: string[] = [];
+    const heads: number[] = [];
+    let refusals = 0;
+    const { channel, receiver } = await open(url, {
+      credentials: {
+        headers: ({ method, url: target }) => {
+          targets.push(`${method} ${target.href}`);
+          return nonce === undefined ? undefined : { 'x-nonce': nonce };
+        },
+        answered: (status, headers) => {
+          heads.push(status);
+          const next = headers['x-next'];
+          if (typeof next === 'string') nonce = next;
+          return typeof next === 'string';
+        },
+        refused: () => {
+          refusals += 1;
+          return Promise.resolve(true);
+        },
+      },
+    });
+    await channel.send(request(1));
+    await receiver.until(() => receiver.messages.length === 1);
+    expect(targets).toEqual([`POST ${url.href}`, `POST ${url.href}`, `POST ${url.href}`]);
+    // The first 401 brought a nonce, the second one was asked about, the third sending was accepted.
+    expect(heads).toEqual([401, 401, 200]);
+    expect(refusals).toBe(1);
   });
 
   it('that fail keep the request from being sent', async () => {
