@@ -3,10 +3,11 @@ import { join } from 'node:path';
 import { describe, expect, it, jest } from '@jest/globals';
 import { ROOT, runTypeScript } from './support/programs.ts';
 
-jest.setTimeout(120_000);
+jest.setTimeout(180_000);
 
 /** What each example is for, as it shows in what it writes. */
 const ESSENCE: Readonly<Record<string, readonly RegExp[]>> = {
+  'compare-strategies.ts': [/^ewma-least-outstanding +\d/m, /^stay-if-idle +\d/m, /^Use [a-z-]+: p99 /m],
   'custom-transport.ts': [/^\{"rows":\[\{"moons":3\}\]\} in \d+ bytes, both ways$/m],
   'embedding.ts': [
     /^15 tools, 0 failures$/m,

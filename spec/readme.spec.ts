@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { ROOT, run, runTypeScript } from './support/programs.ts';
 import { codeBlocks, drawReadme } from './support/readme.ts';
 
-jest.setTimeout(120_000);
+jest.setTimeout(180_000);
 
 const text = readFileSync(join(ROOT, 'README.md'), 'utf8');
 const blocks = codeBlocks(text);

@@ -19,7 +19,7 @@ export interface RunOptions {
 
 /** Runs a program to its end, as a person would, and gives what it wrote. Rejects when it takes too long. */
 export function run(command: string, args: readonly string[], options: RunOptions = {}): Promise<Outcome> {
-  const timeoutMs = options.timeoutMs ?? 60_000;
+  const timeoutMs = options.timeoutMs ?? 150_000;
   return new Promise((resolve, reject) => {
     // A group of its own: where it takes too long, what it started ends with it.
     const child = spawn(command, args, {
