@@ -121,6 +121,12 @@ export class ServerModel {
     return this.#fault('crash') === undefined;
   }
 
+  /** The memory is warm now; what was looked up before does not count. */
+  forgetHits(): void {
+    this.hits = 0;
+    this.lookups = 0;
+  }
+
   take(attempt: Attempt): void {
     const { spec } = this;
     if (spec.faults !== undefined && this.#takenByFault(attempt)) return;

@@ -62,6 +62,7 @@ class World {
   reports = false;
   wastedMs = 0;
   readonly #clients: Client[];
+  readonly #warmAfter: number;
   readonly #sizes: Random;
   readonly #clientOf: Random;
   readonly #keys: Random;
@@ -74,6 +75,9 @@ class World {
     this.servers = scenario.servers.map((spec, i) => new ServerModel(kernel, spec, i));
     this.history = scenario.servers.map(() => new LoadHistory());
     this.sent = new Float64Array(this.servers.length);
+    this.#warmAfter = Math.floor(
+      (scenario.requests ?? scenario.trace?.length ?? NaN) * (scenario.warmUp ?? 0.1),
+    );
     this.#sizes = kernel.stream('sizes');
     this.#clientOf = kernel.stream('clients');
     this.#keys = kernel.stream('keys');
@@ -251,6 +255,7 @@ class World {
     const client = this.#clients[many === 1 ? 0 : Math.floor(this.#clientOf() * many)]!;
     const key = givenKey ?? scenario.keys?.(this.#keys) ?? -1;
     const id = this.record.arrive(now);
+    if (id === this.#warmAfter) for (const server of this.servers) server.forgetHits();
     kernel.log(LOG.arrival, id);
     if (client.handler !== undefined) return this.#ask(client.handler, id, size, key);
     const call = new Call(this, client, id, size, key, then);

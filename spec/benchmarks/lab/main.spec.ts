@@ -1,0 +1,60 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, it } from '@jest/globals';
+import { main } from '../../../benchmarks/lab/main.ts';
+
+async function lab(...args: string[]): Promise<{ code: number; out: string; err: string }> {
+  const out: string[] = [];
+  const err: string[] = [];
+  const code = await main(
+    args,
+    (line) => out.push(line),
+    (line) => err.push(line),
+  );
+  return { code, out: out.join('\n'), err: err.join('\n') };
+}
+
+describe('npm run lab', () => {
+  it.each([
+    [
+      ['compare', '--workload', 'poisson', '--replicas', '4', '--strategies', 'best'],
+      /no strategy "best"; there are .*p2c/,
+    ],
+    [
+      ['compare', '--workload', 'poisson', '--replicas', '0', '--strategies', 'p2c'],
+      /--replicas must be a whole number/,
+    ],
+    [['compare', '--workload', 'tides', '--replicas', '2', '--strategies', 'p2c'], /no workload "tides"/],
+    [['compare', '--replicas', '2', '--strategies', 'p2c'], /--workload is missing/],
+    [['compare', '--workload', 'poisson', '--replicas', '2', '--strategies', ','], /names no strategy/],
+    [['validate', '--only', 'V99'], /no "V99"/],
+    [['guess'], /no command "guess"/],
+    [['replay', '--trace', '/nowhere', '--replicas', '2', '--strategies', 'p2c'], /cannot be read/],
+    [['validate', '--fast'], /--fast/],
+  ])('%j is a usage error of one sentence', async (args, message) => {
+    const { code, err } = await lab(...args);
+    expect(code).toBe(2);
+    expect(err).toMatch(message);
+    expect(err.split('\n')).toHaveLength(1);
+  });
+
+  it('refuses an unsorted trace and names the line', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'lab-'));
+    try {
+      const file = join(folder, 'trace.jsonl');
+      writeFileSync(file, '{"at":5,"size":1}\n{"at":3,"size":1}\n');
+      const { code, err } = await lab('replay', '--trace', file, '--replicas', '2', '--strategies', 'p2c');
+      expect(code).toBe(2);
+      expect(err).toContain('line 2: the trace is not sorted');
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  });
+
+  it('exits with 0 where all holds', async () => {
+    const { code, out } = await lab('validate', '--quick', '--only', 'V31,V36');
+    expect(code).toBe(0);
+    expect(out).toContain('all hold');
+  });
+});
