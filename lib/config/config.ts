@@ -412,10 +412,39 @@ export interface PoolConfig {
   readonly idleMs: number;
 }
 
-/** Owned by `security/policy`: a policy object or function, or its declarative form. Only handed through here. */
+/**
+ * A list of rules, `{ rules, roles?, conditions? }`, or an engine of your own, `{ decide(query), explain?(query) }`. What is in
+ * it is checked by `createEngine`, by the room that owns it (`security/policy`).
+ */
 export type PolicyConfig = object;
-/** Owned by `security/audit`: `{ file }`, a sink, or `true`. Only handed through here. */
-export type AuditConfig = object;
+/** Owned by `security/vault`: where its key comes from. Only handed through here. */
+export type VaultConfig = { readonly key: unknown };
+/** At least 16 bytes, or where to get them. */
+export type KeyConfig = Uint8Array | string | (() => Uint8Array | string);
+
+/** The audit trail: one file that only grows, owned by one engine. */
+export interface AuditConfig {
+  /** JSON Lines; its directory exists. Default: `audit.jsonl` in `stateDir`. */
+  readonly file?: string;
+  /** With a key nobody without it can forge a record. */
+  readonly key?: KeyConfig;
+  /** When a record cannot be written: `refuse` (default) does nothing that is not on record. */
+  readonly onFailure?: 'refuse' | 'continue';
+  /** `data`: each record is on the disk before anything goes on. Default `none`: it is with the operating system. */
+  readonly sync?: 'none' | 'data';
+  /** Told of every record that was lost. */
+  readonly onError?: (error: Error) => void;
+  /** Told of each new head of the chain, to keep it where the file is not. */
+  readonly onHead?: (head: { readonly seq: number; readonly mac: string }) => void;
+}
+
+/** What servers' tools are compared with; kept in `stateDir`, in memory without one. */
+export interface PinningConfig {
+  /** `trust-on-first-use` (default): what is new is accepted. `approve`: it waits for `approve(server, tool?)`. */
+  readonly firstSight?: 'trust-on-first-use' | 'approve';
+  /** Seals the pins, so that nobody can accept something by editing the file. */
+  readonly key?: KeyConfig;
+}
 
 export interface Config {
   /** In order of declaration; names are unique; disabled servers are gone. */
@@ -429,6 +458,8 @@ export interface Config {
   readonly principal: Principal | undefined;
   readonly secure: boolean;
   readonly audit: AuditConfig | undefined;
+  /** `undefined`: on where `secure` is. */
+  readonly pinning: PinningConfig | false | undefined;
   readonly pool: PoolConfig;
   /** What servers have that do not say otherwise. */
   readonly cache: CacheConfig;
@@ -444,6 +475,8 @@ export interface Config {
   readonly startConcurrency: number;
   /** Absolute. `undefined`: nothing is written anywhere. */
   readonly stateDir: string | undefined;
+  /** Tokens of servers are kept below `stateDir`, encrypted. `undefined`: they live in memory. */
+  readonly vault: VaultConfig | undefined;
   /** `undefined`: the production port (`createClock()`, `Math.random`, silent). */
   readonly clock: Clock | undefined;
   readonly random: Random | undefined;
@@ -597,6 +630,7 @@ export interface EngineConfig {
   readonly principal?: Principal | string | undefined;
   readonly secure?: boolean | undefined;
   readonly audit?: AuditConfig | boolean | string | undefined;
+  readonly pinning?: PinningConfig | boolean | undefined;
   readonly pool?: Loose<PoolConfig> | undefined;
   readonly cache?: CacheInput | undefined;
   readonly limits?: Loose<Limits> | undefined;
@@ -607,6 +641,8 @@ export interface EngineConfig {
   readonly listTimeoutMs?: number | undefined;
   readonly startConcurrency?: number | undefined;
   readonly stateDir?: string | undefined;
+  /** `{ key }`: 32 bytes or their text, a function, `{ env: 'NAME' }` or `{ keyring }`. */
+  readonly vault?: VaultConfig | undefined;
   readonly clock?: Clock | undefined;
   readonly random?: Random | undefined;
   readonly logger?: Logger | undefined;

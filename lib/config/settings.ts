@@ -1,7 +1,7 @@
 import type { Interceptor } from '../core/interceptor.ts';
 import type { Json } from '../core/json-rpc.ts';
 import type { Principal } from '../core/request.ts';
-import type { AuditConfig, Config, Host, Naming, PolicyConfig, Root, RouteConfig } from './config.ts';
+import type { AuditConfig, Config, Host, KeyConfig, Naming, PinningConfig, PolicyConfig, Root, RouteConfig, VaultConfig } from './config.ts';
 import * as defaults from './defaults.ts';
 import { below, Fields, invalid, isObject, kindOf, nearest, own, type At } from './fields.ts';
 import { defaultsOf, readCache, readGroup, readRestart, readStop } from './groups.ts';
@@ -36,6 +36,7 @@ export function readSettings(options: Fields, reading: Reading): Settings {
     principal: readPrincipal(options),
     secure: options.boolean('secure') ?? false,
     audit: readAudit(options, reading),
+    pinning: readPinning(options),
     pool: readGroup(options, 'pool', defaults.pool, defaultsOf(defaults.pool)),
     startConcurrency:
       options.number('startConcurrency', defaults.startConcurrency) ?? defaults.startConcurrency.value,
@@ -43,6 +44,7 @@ export function readSettings(options: Fields, reading: Reading): Settings {
       stateDir === undefined
         ? undefined
         : absolute(expanded(stateDir, options.place('stateDir'), reading), reading),
+    vault: readVault(options, stateDir),
     clock: readPort(options, 'clock', [
       'now',
       'wallTime',
@@ -53,6 +55,17 @@ export function readSettings(options: Fields, reading: Reading): Settings {
     random: options.callable('random') as Config['random'],
     logger: readPort(options, 'logger', ['debug', 'info', 'warn', 'error']) as Config['logger'],
   };
+}
+
+function readVault(options: Fields, stateDir: string | undefined): VaultConfig | undefined {
+  const fields = options.fields('vault');
+  if (fields === undefined) return undefined;
+  const key = fields.get('key');
+  if (key === undefined)
+    throw invalid(fields.place('key'), 'is missing', 'give 32 bytes, a function, { env } or { keyring }');
+  fields.nothingElse();
+  if (stateDir === undefined) throw invalid(options.place('vault'), 'has no place to be', 'give stateDir too');
+  return Object.freeze({ key });
 }
 
 function readNaming(options: Fields): Naming {
@@ -135,9 +148,52 @@ function readAudit(options: Fields, reading: Reading): AuditConfig | undefined {
   const value = options.get('audit');
   if (value === undefined || value === false) return undefined;
   if (value === true) return Object.freeze({});
-  if (typeof value === 'object' || typeof value === 'function') return value as AuditConfig;
+  if (typeof value !== 'string') return readAuditFields(new Fields(value, options.place('audit'), 'give a file, or { file, key?, onFailure? }'), reading);
   const file = options.text('audit') as string;
   return Object.freeze({ file: absolute(expanded(file, options.place('audit'), reading), reading) });
+}
+
+const AUDIT_KEYS = ['file', 'key', 'onFailure', 'sync', 'onError', 'onHead'] as const;
+
+function readAuditFields(fields: Fields, reading: Reading): AuditConfig {
+  const file = fields.text('file');
+  const key = readKey(fields);
+  const onFailure = fields.oneOf('onFailure', ['refuse', 'continue'] as const);
+  const sync = fields.oneOf('sync', ['none', 'data'] as const);
+  const onError = fields.callable('onError') as AuditConfig['onError'];
+  const onHead = fields.callable('onHead') as AuditConfig['onHead'];
+  refuseRest(fields, AUDIT_KEYS);
+  return Object.freeze({
+    ...(file === undefined ? {} : { file: absolute(expanded(file, fields.place('file'), reading), reading) }),
+    ...(key === undefined ? {} : { key }),
+    ...(onFailure === undefined ? {} : { onFailure }),
+    ...(sync === undefined ? {} : { sync }),
+    ...(onError === undefined ? {} : { onError }),
+    ...(onHead === undefined ? {} : { onHead }),
+  });
+}
+
+function readPinning(options: Fields): PinningConfig | false | undefined {
+  const value = options.get('pinning');
+  if (value === undefined || value === false) return value;
+  if (value === true) return Object.freeze({});
+  const fields = new Fields(value, options.place('pinning'), 'give true, false or { firstSight?, key? }');
+  const firstSight = fields.oneOf('firstSight', ['trust-on-first-use', 'approve'] as const);
+  const key = readKey(fields);
+  refuseRest(fields, ['firstSight', 'key']);
+  return Object.freeze({ ...(firstSight === undefined ? {} : { firstSight }), ...(key === undefined ? {} : { key }) });
+}
+
+/** A misspelt option of a security layer must not be a layer that is off. */
+function refuseRest(fields: Fields, known: readonly string[]): void {
+  const unknown = Object.keys(fields.rest())[0];
+  if (unknown !== undefined) throw invalid(fields.place(unknown), 'is not an option', `choose one of ${known.join(', ')}`);
+}
+
+function readKey(fields: Fields): KeyConfig | undefined {
+  const key = fields.get('key');
+  if (key === undefined || typeof key === 'string' || typeof key === 'function' || key instanceof Uint8Array) return key as KeyConfig | undefined;
+  throw invalid(fields.place('key'), `is ${kindOf(key)}`, 'give at least 16 bytes, or a function that does');
 }
 
 function readPrincipal(options: Fields): Principal | undefined {

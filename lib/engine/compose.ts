@@ -12,10 +12,13 @@ import { createVerdicts } from '../mcp/session/verdicts.ts';
 import { createValidators } from '../mcp/wire/validators.ts';
 import { createRoutingRules } from '../routing/rules.ts';
 import { compileGlob } from '../security/glob.ts';
+import { createRedactor } from '../security/redaction.ts';
+import type { VaultKeySource } from '../security/vault-key.ts';
 import { createFleetStream, type FleetSnapshot, type FleetStream } from '../supervision/fleet.ts';
 import { ConnectionPool } from '../supervision/pool.ts';
 import { createStartGate } from '../supervision/start-gate.ts';
 import { createEventBus, type EventBus } from '../telemetry/event-bus.ts';
+import { cleanBus, cleanError, cleanLogger } from './clean.ts';
 import { createCatalogs, type Catalogs } from './catalogs.ts';
 import type { ListResult } from './contract.ts';
 import { createInboundDoor } from './inbound.ts';
@@ -23,12 +26,15 @@ import { createLink } from './links.ts';
 import type { ListOutcome } from './listing.ts';
 import { buildPipeline } from './pipeline.ts';
 import { createRequestFactory, type RequestFactory, type RequestOptions, type RequestShape } from './request-factory.ts';
-import { holderOf, type ResolveDeps } from './resolve.ts';
+import { holderOf, unknownTo, type ResolveDeps } from './resolve.ts';
+import { secretsOf } from './secrets.ts';
 import { Server, type ServerDeps } from './server.ts';
 import { takeSnapshot } from './snapshot.ts';
 import { stateFile } from './state-file.ts';
 import { subscribe } from './subscribe.ts';
+import { createTrust, type Trust } from './trust.ts';
 import { CLIENT_INFO } from './version.ts';
+import { createTokenStores } from './token-store.ts';
 import { Views } from './views.ts';
 import type { ResourceListener, Subscription } from './watched-resources.ts';
 
@@ -64,22 +70,38 @@ export interface EngineParts {
   /** The order of declaration changed. */
   reorder(names: readonly string[]): void;
   dispose(): void;
+  readonly trust: Trust;
+  /** The same without our secrets in it. */
+  clean(error: TroupeError): TroupeError;
+  redacted(value: Json): Json;
 }
 
 export function compileEngine(config: Config): EngineParts {
   const clock = config.clock ?? createClock();
   const random = config.random ?? Math.random;
-  const logger = config.logger ?? silentLogger;
+  const redactor = createRedactor();
+  for (const server of config.servers) for (const secret of secretsOf(server)) redactor.add(secret);
+  const logger = config.logger === undefined ? silentLogger : cleanLogger(config.logger, redactor);
   const launcher = createLauncher();
-  const bus = createEventBus({ logger, now: () => clock.wallTime() });
+  const bus = cleanBus(createEventBus({ logger, now: () => clock.wallTime() }), redactor);
   const servers = new Map<string, Server>();
   for (const warning of config.warnings) logger.warn(warning);
-  const catalogs: Catalogs = createCatalogs({ config, clock, bus });
+  const catalogs: Catalogs = createCatalogs({ config, clock, bus, trust: () => trust });
   const subscriberFailed = (error: unknown): void => logger.error('a subscriber of a stream threw', { error: TroupeError.from(error).detail });
   const views = new Views(subscriberFailed);
-  const snapshot = (): FleetSnapshot => takeSnapshot(clock.wallTime(), servers.values());
+  const snapshot = (): FleetSnapshot => takeSnapshot(clock.wallTime(), servers.values(), (error) => cleanError(error, redactor));
   const fleet = createFleetStream(snapshot());
   const requests = createRequestFactory({ clock, principal: config.principal });
+  const trust = createTrust({
+    config,
+    clock,
+    logger,
+    bus,
+    redactor,
+    servers: () => (servers.size === 0 ? config.servers.map(({ name }) => name) : servers.keys()),
+    catalog: () => catalogs.current(),
+    unknown: (request) => unknownTo(request, resolving),
+  });
   const inbound = createInboundDoor({
     host: config.host,
     principal: config.principal,
@@ -88,6 +110,7 @@ export function compileEngine(config: Config): EngineParts {
     logger,
     limits: (server) => servers.get(server)?.config.limits ?? config.limits,
     timeoutMs: config.timeoutMs,
+    permit: trust.permit,
   });
   const verdicts = createVerdicts({
     wallTime: () => clock.wallTime(),
@@ -109,6 +132,10 @@ export function compileEngine(config: Config): EngineParts {
     verdicts,
     validators: createValidators({ limits: config.limits }),
     inbound,
+    tokens:
+      config.stateDir === undefined || config.vault === undefined
+        ? undefined
+        : createTokenStores(config.stateDir, config.vault.key as VaultKeySource, clock),
     clientInfo: CLIENT_INFO,
     logLevel: config.host.log === undefined ? undefined : 'info',
     link: (server, replica, leaveGate, credentials) => createLink({ server, replica, leaveGate, credentials, clock, random, emit: bus.emit, launcher }),
@@ -124,8 +151,8 @@ export function compileEngine(config: Config): EngineParts {
     (pattern, kind) => compileGlob(pattern, { kind }),
     new Set(config.servers.map((server) => server.name)),
   );
-  const resolving: ResolveDeps = { catalog: catalogs.current, knows: catalogs.knows, servers, rules };
-  const handle = buildPipeline({ ...resolving, config, clock, random, logger, bus, inbound, connections });
+  const resolving: ResolveDeps = { catalog: catalogs.current, knows: catalogs.knows, servers, rules, sight: trust.sight };
+  const handle = buildPipeline({ ...resolving, config, clock, random, logger, bus, inbound, connections, trust });
 
   /** Looking for the holder costs as much as a call in the catalog; where all have the same time nobody needs to know. */
   const oneTime = (): boolean => {
@@ -149,10 +176,16 @@ export function compileEngine(config: Config): EngineParts {
     snapshot,
     listed: catalogs.aggregate,
     counts: catalogs.counts,
-    subscribe: (uri, listener, options, begin) => subscribe({ uri, listener, options, begin, clock, servers, catalog: catalogs.current, knows: catalogs.knows }),
+    subscribe: (uri, listener, options, begin) => subscribe({ uri, listener, options, begin, clock, servers, catalog: catalogs.current, knows: catalogs.knows, guard: trust.guard }),
+    trust,
+    clean: (error) => cleanError(error, redactor),
+    redacted: (value) => redactor.value(value) as Json,
     addServer(server) {
       const added = new Server(server, deps);
       servers.set(server.name, added);
+      // They stay known when the server goes: what has been logged of it may still be on its way.
+      for (const secret of secretsOf(server)) redactor.add(secret);
+      trust.fleetChanged();
       uniform = oneTime();
       for (const { connection } of added.replicas) views.begin(connection.id);
       catalogs.reorder([...servers.keys()]);
@@ -166,6 +199,8 @@ export function compileEngine(config: Config): EngineParts {
       await removed.stop(graceMs);
       if (servers.get(name) === removed) servers.delete(name);
       catalogs.forget(name);
+      trust.forget(name);
+      trust.fleetChanged();
       for (const { connection } of removed.replicas) views.end(connection.id);
       bus.emit({ type: 'server.removed', at: clock.wallTime(), server: name });
       fleet.publish(snapshot());
@@ -179,6 +214,7 @@ export function compileEngine(config: Config): EngineParts {
       fleet.complete();
       for (const server of servers.values()) for (const { connection } of server.replicas) views.end(connection.id);
       bus.emit({ type: 'engine.stopped', at: clock.wallTime() });
+      trust.close();
     },
   };
 }

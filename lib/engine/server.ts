@@ -12,6 +12,7 @@ import type { Logger, Random } from '../core/ports.ts';
 import { compose, type Handler, type Interceptor } from '../core/interceptor.ts';
 import { readAnswer } from '../mcp/authorization/answer.ts';
 import { createCredentials, type Credentials } from '../mcp/authorization/credentials.ts';
+import type { TokenStore } from '../mcp/authorization/token-store.ts';
 import { LIST_METHODS, type RawList } from '../mcp/session/list.ts';
 import type { Session } from '../mcp/session/session.ts';
 import type { Verdict, Verdicts } from '../mcp/session/verdicts.ts';
@@ -43,6 +44,8 @@ export interface ServerDeps {
   readonly verdicts: Verdicts;
   readonly validators: Validators;
   readonly inbound: Inbound;
+  /** Where tokens of a server outlive the process; undefined: they live in memory. */
+  readonly tokens: ((server: string) => TokenStore) | undefined;
   /** From which level on log messages are wanted, where the host takes them. */
   readonly logLevel: string | undefined;
   readonly clientInfo: { readonly name: string; readonly version: string };
@@ -262,7 +265,7 @@ export class Server {
     let credentials = this.#credentials.get(url.href);
     if (credentials === undefined) {
       const { name, auth, tls, limits, allowInsecure } = this.config;
-      credentials = createCredentials({ auth, server: name, url, headers, tls, allowInsecure, limits, clock: this.#deps.clock });
+      credentials = createCredentials({ auth, server: name, url, headers, tls, allowInsecure, limits, clock: this.#deps.clock, store: this.#deps.tokens?.(name) });
       this.#credentials.set(url.href, credentials);
     }
     return credentials;

@@ -74,6 +74,8 @@ describe('settings of the engine', () => {
     [{ interceptors: {} }, 'interceptors', /list/],
     [{ interceptors: [3] }, 'interceptors[0]', /is 3/],
     [{ policy: 'allow' }, 'policy', /string/],
+    [{ vault: { key: 'k' } }, 'vault', /no place/],
+    [{ vault: {}, stateDir: '/x' }, 'vault.key', /missing/],
     [{ principal: {} }, 'principal.id', /missing/],
     [{ principal: { id: 'x', roles: 'admin' } }, 'principal.roles', /list/],
     [{ principal: 3 }, 'principal', /is 3/],

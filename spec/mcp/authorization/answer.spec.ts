@@ -21,7 +21,7 @@ describe('the answer of a host', () => {
   });
 
   it.each([[{}], [{ token: '' }], [{ token: 3 }], [{ url: 'nowhere s3cret' }], [{ code: '' }], [{ searchParams: 4 }]])('%j is none', (answer) => {
-    expect(() => readAnswer(answer, 'alpha')).toThrow(expect.objectContaining({ code: 'invalid_request', server: 'alpha' }) as Error);
+    expect(() => readAnswer(answer, 'alpha')).toThrow(expect.objectContaining({ code: 'invalid_request', server: 'alpha' }) as unknown as Error);
     expect(() => readAnswer(answer, 'alpha')).not.toThrow(/s3cret/);
   });
 });
