@@ -26,6 +26,8 @@ export type OperationClass = 'read' | 'read-only' | 'idempotent' | 'unsafe';
 export interface RequestFacts {
   /** Attempts handed to a connection. */
   attempts: number;
+  /** How many of them provably never left: with all of them, nothing can have run. */
+  unsent?: number | undefined;
   /** `input_required` rounds answered. */
   rounds: number;
   /** The server that was found for it. */

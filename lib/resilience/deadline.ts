@@ -96,8 +96,8 @@ class TimedCall implements DeadlineEntry {
   }
 }
 
-/** What is known up here: whether any attempt was handed to a connection. The layer that rejects first knows better. */
-function withDelivery(reason: TroupeError, request: Request): TroupeError {
-  const handedOver = request.facts.attempts > 0;
-  return handedOver && reason.delivery === 'unsent' ? reason.with({ delivery: 'sent' }) : reason;
+/** What is known up here: whether any attempt may have left. The layer that rejects first knows better. */
+export function withDelivery(reason: TroupeError, { facts }: Request): TroupeError {
+  const mayHaveLeft = facts.attempts > (facts.unsent ?? 0);
+  return mayHaveLeft && reason.delivery === 'unsent' ? reason.with({ delivery: 'sent' }) : reason;
 }

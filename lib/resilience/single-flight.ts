@@ -2,6 +2,7 @@ import { Cancellation } from '../core/cancellation.ts';
 import type { TroupeError } from '../core/errors.ts';
 import type { Handler, Interceptor, Response } from '../core/interceptor.ts';
 import { type Progress, type Request, amend } from '../core/request.ts';
+import { withDelivery } from './deadline.ts';
 import { requestKey } from './request-key.ts';
 
 /**
@@ -126,7 +127,7 @@ class Flight {
   #leave(passenger: Passenger, reason: TroupeError): void {
     this.#passengers = this.#passengers.filter((other) => other !== passenger);
     this.#tellFacts(passenger);
-    passenger.reject(this.#request.facts.attempts > 0 ? reason.with({ delivery: 'sent' }) : reason);
+    passenger.reject(withDelivery(reason, this.#request));
     if (this.#passengers.length > 0) return;
     this.#landed();
     this.#cancellation.cancel(reason);

@@ -198,6 +198,8 @@ export class ReplicaPool {
     } catch (error) {
       this.picker.settle(lease, outcomeOfError(error));
       this.#line.advance();
+      const { facts } = request;
+      if (isTroupeError(error) && error.delivery === 'unsent') facts.unsent = (facts.unsent ?? 0) + 1;
       throw this.#located(error, candidate, request);
     }
     this.picker.settle(lease, outcomeOfResult(response));

@@ -55,6 +55,16 @@ describe('deadline', () => {
     });
   });
 
+  it('says unsent when no attempt has left, although some were made', async () => {
+    const clock = createVirtualClock();
+    const request = requestOf({ deadline: 2_000, facts: { attempts: 2, unsent: 2, rounds: 0 } });
+    const outcome = deadline({ clock })(() => new Promise(() => {}))(request);
+    await expect(clock.settle(outcome)).rejects.toMatchObject({
+      code: 'deadline_exceeded',
+      delivery: 'unsent',
+    });
+  });
+
   it('an abort of the caller is not left to layers that do not listen', async () => {
     const clock = createVirtualClock();
     const cancellation = new Cancellation();

@@ -1,0 +1,104 @@
+/**
+ * `npm run soak -- [--seed N] [--seconds 60] [--short] [--json]`: thirty servers, half of them going wrong in every way
+ * we know, and the promises that must hold all the same. Two minutes or more also look at the heap. Ends with 1 where a
+ * promise was broken.
+ */
+import { randomInt } from 'node:crypto';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { seededRandom } from '../../lib/core/ports.ts';
+import { keepResult } from '../support/results.ts';
+import { machineLoad } from '../support/statistics.ts';
+import { table } from '../support/table.ts';
+import { none, type Check } from './checks.ts';
+import { openControl } from './control.ts';
+import { faultSoak } from './fault-soak.ts';
+import { onceSoak } from './once-soak.ts';
+
+const { values } = parseArgs({
+  options: {
+    seed: { type: 'string' },
+    seconds: { type: 'string' },
+    short: { type: 'boolean', default: false },
+    json: { type: 'boolean', default: false },
+  },
+});
+const seed = Number(values.seed ?? randomInt(2 ** 31));
+const seconds = Number(values.seconds ?? (values.short ? 8 : 60));
+if (!Number.isSafeInteger(seed) || !(seconds > 0)) {
+  process.stderr.write('--seed takes a whole number, --seconds a positive one\n');
+  process.exit(2);
+}
+/** Below this the heap still warms up. */
+const LONG_SECONDS = 120;
+
+const troubles: string[] = [];
+for (const event of ['uncaughtException', 'unhandledRejection', 'warning']) {
+  process.on(event, (error: unknown) =>
+    troubles.push(`${event}: ${String((error as Error | undefined)?.stack ?? error)}`),
+  );
+}
+const tell = (text: string): void => void process.stderr.write(`${text}\n`);
+const load = machineLoad();
+tell(`seed ${seed}, load ${load.load1} on ${load.cores} cores`);
+const directory = mkdtempSync(join(tmpdir(), 'troupe-soak-'));
+const control = await openControl();
+const random = seededRandom(seed);
+const log = join(directory, 'executions');
+try {
+  const faults = await faultSoak({
+    control,
+    random,
+    log,
+    stdio: values.short ? 8 : 20,
+    http: values.short ? 4 : 10,
+    callsPerSecond: 20,
+    seconds,
+    quietSeconds: values.short ? 2 : 5,
+    leastFaults: values.short ? 1 : 5,
+    long: seconds >= LONG_SECONDS,
+    tell,
+  });
+  const once = await onceSoak({ control, random, log, calls: values.short ? 1_000 : 10_000, tell });
+  const checks: Check[] = [...faults.checks, ...once.checks, none('unhandled errors and warnings', troubles)];
+  const missed = checks.filter(({ ok }) => !ok).map(({ what }) => what);
+  const result = { seed, seconds, short: values.short, load, checks, missed, faults, once };
+  keepResult(values.short ? 'soak-short' : 'soak', result);
+  process.stdout.write(values.json ? `${JSON.stringify(result)}\n` : `${printed(result)}\n`);
+  if (missed.length > 0) process.exitCode = 1;
+} finally {
+  await control.close();
+  rmSync(directory, { recursive: true });
+}
+
+function printed({
+  checks,
+  missed,
+  faults,
+  once,
+}: { checks: Check[]; missed: string[] } & {
+  faults: Awaited<ReturnType<typeof faultSoak>>;
+  once: Awaited<ReturnType<typeof onceSoak>>;
+}): string {
+  const pairs = (record: Readonly<Record<string, number>>): string =>
+    Object.entries(record)
+      .map(([name, value]) => `${name} ${Number.isInteger(value) ? value : value.toFixed(2)}`)
+      .join(' · ');
+  return [
+    `soak, seed ${seed}, ${faults.calls} calls under faults (load ${load.load1} on ${load.cores} cores)`,
+    table([
+      ['promise', 'figure', 'floor', ''],
+      ...checks.map((c) => [c.what, c.figure, c.floor, c.ok ? 'ok' : 'MISSED']),
+    ]),
+    `faults: ${pairs(faults.faults)}`,
+    `errors under faults: ${pairs(faults.errors)}`,
+    `errors of unsafe calls: ${pairs(once.errors.unsafe)}`,
+    `errors of idempotent calls: ${pairs(once.errors.idempotent)}`,
+    `figures: ${pairs({ ...faults.figures, ...once.figures })}`,
+    missed.length === 0
+      ? 'all promises held'
+      : `${missed.length} promises were broken; again with --seed ${seed}`,
+  ].join('\n');
+}
