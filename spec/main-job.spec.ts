@@ -1,3 +1,7 @@
+import { existsSync, readFileSync, readdirSync } from 'node:fs';
+import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, expect, it, jest } from '@jest/globals';
 import { run, runTypeScript } from './support/programs.ts';
 
@@ -9,12 +13,31 @@ interface Report {
   readonly findings: ReadonlyArray<{ what: string; expected: string; measured: string; held: boolean }>;
 }
 
+/** Command lines of the processes that were told of the directory. Linux only: elsewhere nobody says. */
+function processesOf(directory: string): readonly string[] {
+  if (!existsSync('/proc/self/environ')) return [];
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .flatMap((pid) => {
+      try {
+        const command = readFileSync(`/proc/${pid}/cmdline`, 'latin1').replaceAll('\0', ' ');
+        const told =
+          command.includes(directory) || readFileSync(`/proc/${pid}/environ`, 'latin1').includes(directory);
+        return told ? [`${pid} ${command}`] : [];
+      } catch {
+        // Gone meanwhile, or not ours to see.
+        return [];
+      }
+    });
+}
+
 describe('the main job', () => {
   it('is what npm start runs: every expectation held, within a minute', async () => {
     const { code, stdout, stderr } = await run('npm', ['start', '-s', '--', '--json']);
     const report = JSON.parse(stdout) as Report;
     expect(report.findings.filter(({ held }) => !held)).toEqual([]);
     expect({ code, held: report.held, stderr }).toEqual({ code: 0, held: true, stderr: '' });
+    expect(report.seconds).toBeLessThan(60);
     expect(report.findings.length).toBeGreaterThan(40);
     expect(report.findings.map(({ what }) => what)).toEqual(
       expect.arrayContaining([
@@ -27,8 +50,13 @@ describe('the main job', () => {
   });
 
   it('is plain text where nobody looks: no colours in a pipe', async () => {
-    const { code, stdout } = await runTypeScript('examples/main.ts');
+    const scratch = await mkdtemp(join(tmpdir(), 'main-job-'));
+    const { code, stdout } = await runTypeScript('examples/main.ts', [], { env: { TMPDIR: scratch } });
     expect(code).toBe(0);
+    // Its servers have ended, and its directory is gone.
+    expect(processesOf(scratch)).toEqual([]);
+    expect((await readdir(scratch)).filter((name) => name.startsWith('mcp-troupe'))).toEqual([]);
+    await rm(scratch, { recursive: true });
     expect(stdout).toMatch(/^All \d+ expectations held\.$/m);
     expect(stdout).not.toContain('\u001B');
     expect(stdout).not.toContain('FAIL');
