@@ -39,6 +39,8 @@ export interface ServerSpec {
   /** Remembers the last `entries` keys; a remembered one takes `hitFactor` of the work. */
   readonly cache?: { readonly entries: number; readonly hitFactor: number };
   readonly faults?: readonly Fault[];
+  /** Drops what was cancelled, worked on or not. Default false: many tools run on after a cancel. */
+  readonly heedsCancel?: boolean;
   /** For the strategies: weight and tier of the replica. */
   readonly weight?: number;
   readonly tier?: number;
@@ -125,6 +127,21 @@ export class ServerModel {
   forgetHits(): void {
     this.hits = 0;
     this.lookups = 0;
+  }
+
+  /** Nobody wants the answer any more. */
+  cancel(attempt: Attempt): void {
+    if (this.spec.heedsCancel !== true) return;
+    const waiting = this.#queue.findIndex((job, i) => i >= this.#head && job.attempt === attempt);
+    if (waiting >= 0) {
+      this.#queue.splice(waiting, 1);
+      return;
+    }
+    const job = this.#running.find((running) => running.attempt === attempt);
+    if (job === undefined || this.spec.discipline === 'ps') return;
+    job.gone = true;
+    this.#forget(job);
+    this.#next();
   }
 
   take(attempt: Attempt): void {

@@ -183,12 +183,7 @@ class World {
     const size = request.params!['size'] as number;
     return new Promise((resolve, reject) => {
       let over = false;
-      request.cancellation.listen((reason) => {
-        over = true;
-        kernel.promised();
-        reject(reason.with({ delivery: 'sent' }));
-      });
-      server.take({
+      const attempt: Attempt = {
         size,
         key: request.params!['key'] as number,
         expiresAt: request.deadline,
@@ -199,7 +194,14 @@ class World {
           else if (outcome === 'ok') resolve(ANSWER);
           else reject(failureOf(outcome, sent, retryAfterMs));
         },
+      };
+      request.cancellation.listen((reason) => {
+        over = true;
+        kernel.promised();
+        server.cancel(attempt);
+        reject(reason.with({ delivery: 'sent' }));
       });
+      server.take(attempt);
     });
   }
 
