@@ -1,4 +1,10 @@
-import type { AuthConfig, CrossAppConfig, IdentityProviderConfig, OAuthConfig, TokenSource } from './config.ts';
+import type {
+  AuthConfig,
+  CrossAppConfig,
+  IdentityProviderConfig,
+  OAuthConfig,
+  TokenSource,
+} from './config.ts';
 import type { NumberOption } from './defaults.ts';
 import { Fields, below, invalid, isObject, kindOf, type At, type Unknowns } from './fields.ts';
 import { expanded, type Reading } from './reading.ts';
@@ -15,8 +21,22 @@ const WAYS = ['bearer', 'oauth', 'clientCredentials', 'privateKeyJwt', 'crossApp
 
 /** A round is a handful of small requests; the token of a callback may be a login. */
 const TIMEOUT_MS = 30_000;
-const TIMEOUT: NumberOption = { value: TIMEOUT_MS, min: 1, max: 600_000, whole: true, unit: 'ms', about: 'one round of authorization' };
-const PORT: NumberOption = { value: 0, min: 1, max: 65_535, whole: true, unit: 'port', about: 'of the redirect' };
+const TIMEOUT: NumberOption = {
+  value: TIMEOUT_MS,
+  min: 1,
+  max: 600_000,
+  whole: true,
+  unit: 'ms',
+  about: 'one round of authorization',
+};
+const PORT: NumberOption = {
+  value: 0,
+  min: 1,
+  max: 65_535,
+  whole: true,
+  unit: 'port',
+  about: 'of the redirect',
+};
 
 /** A loopback address may be sent any port along (RFC 8252 §7.3), so hosts without a listener can use it too. */
 const REDIRECT_URL = 'http://localhost/callback';
@@ -34,7 +54,8 @@ export function readAuth(fields: Fields, reading: Reading): AuthConfig | undefin
   const at = fields.place(key);
   if (!isObject(written)) throw invalid(at, `is ${kindOf(written)}`, 'give an object');
   const prototype: unknown = Object.getPrototypeOf(written);
-  if ((prototype !== Object.prototype && prototype !== null) || isProvider(written)) return provider(written, at);
+  if ((prototype !== Object.prototype && prototype !== null) || isProvider(written))
+    return provider(written, at);
   const plain = expandedDeep(renamed(written, at), at, reading, 0) as Unknowns;
   const given = new Fields(plain, at);
   const ways = WAYS.filter((way) => given.get(way) !== undefined);
@@ -50,7 +71,12 @@ export function readAuth(fields: Fields, reading: Reading): AuthConfig | undefin
 
 function readWay(way: (typeof WAYS)[number], given: Fields, dpop: boolean): WithoutTimeout {
   if (way === 'bearer') {
-    if (dpop) throw invalid(given.place('dpop'), 'stands beside bearer', 'remove it: a token of yours is bound to no key of ours');
+    if (dpop)
+      throw invalid(
+        given.place('dpop'),
+        'stands beside bearer',
+        'remove it: a token of yours is bound to no key of ours',
+      );
     return { kind: 'bearer', token: tokenSource(given, 'bearer') };
   }
   const group = given.fields(way) as Fields;
@@ -62,7 +88,13 @@ function readWay(way: (typeof WAYS)[number], given: Fields, dpop: boolean): With
       case 'clientCredentials':
         return { kind: way, ...common, clientSecret: needed(group, 'clientSecret'), ...scopeOf(group) };
       case 'privateKeyJwt':
-        return { kind: way, ...common, privateKey: privateKey(group), algorithm: needed(group, 'algorithm'), ...scopeOf(group) };
+        return {
+          kind: way,
+          ...common,
+          privateKey: privateKey(group),
+          algorithm: needed(group, 'algorithm'),
+          ...scopeOf(group),
+        };
       case 'crossApp':
         return { kind: way, ...common, clientSecret: needed(group, 'clientSecret'), ...wayToGrant(group) };
     }
@@ -72,7 +104,9 @@ function readWay(way: (typeof WAYS)[number], given: Fields, dpop: boolean): With
 }
 
 /** Keys that other hosts have here and we do not are left alone. */
-function readOAuth(group: Fields): { readonly kind: 'oauth' } & OAuthConfig & { readonly expectedIssuer?: string } {
+function readOAuth(
+  group: Fields,
+): { readonly kind: 'oauth' } & OAuthConfig & { readonly expectedIssuer?: string } {
   const onRedirect = group.callable('onRedirect') as OAuthConfig['onRedirect'];
   const clientSecret = optional(group, 'clientSecret');
   const clientId = optional(group, 'clientId');
@@ -94,31 +128,44 @@ function readOAuth(group: Fields): { readonly kind: 'oauth' } & OAuthConfig & { 
 
 function redirectUrl(group: Fields): string {
   const port = group.number('callbackPort', PORT);
-  const text = group.text('redirectUrl') ?? (port === undefined ? REDIRECT_URL : `http://localhost:${port}/callback`);
+  const text =
+    group.text('redirectUrl') ?? (port === undefined ? REDIRECT_URL : `http://localhost:${port}/callback`);
   const at = group.place('redirectUrl');
   if (!URL.canParse(text)) throw invalid(at, 'is no address', `give one such as ${REDIRECT_URL}`);
   const url = new URL(text);
   // A scheme of its own belongs to an app on the same device (RFC 8252 §7.1).
   if (url.protocol === 'http:' && !isLoopback(url.hostname)) {
-    throw invalid(at, 'is plain http beyond this machine', 'use https, a loopback address or a scheme of the app');
+    throw invalid(
+      at,
+      'is plain http beyond this machine',
+      'use https, a loopback address or a scheme of the app',
+    );
   }
-  if (url.protocol === 'javascript:' || url.protocol === 'data:') throw invalid(at, `starts with ${url.protocol}`, `give one such as ${REDIRECT_URL}`);
+  if (url.protocol === 'javascript:' || url.protocol === 'data:')
+    throw invalid(at, `starts with ${url.protocol}`, `give one such as ${REDIRECT_URL}`);
   return text;
 }
 
 function metadataUrl(group: Fields): { readonly clientMetadataUrl?: string } {
   const text = group.text('clientMetadataUrl');
   if (text === undefined) return {};
-  if (URL.canParse(text) && new URL(text).protocol === 'https:' && new URL(text).pathname !== '/') return { clientMetadataUrl: text };
-  throw invalid(group.place('clientMetadataUrl'), 'is no https address of a document', 'give one such as https://app.example/client.json');
+  if (URL.canParse(text) && new URL(text).protocol === 'https:' && new URL(text).pathname !== '/')
+    return { clientMetadataUrl: text };
+  throw invalid(
+    group.place('clientMetadataUrl'),
+    'is no https address of a document',
+    'give one such as https://app.example/client.json',
+  );
 }
 
 function wayToGrant(group: Fields): Pick<CrossAppConfig, 'assertion' | 'identityProvider'> {
   const assertion = group.callable('assertion') as CrossAppConfig['assertion'];
   const provided = group.fields('identityProvider');
-  if (assertion !== undefined && provided !== undefined) throw invalid(group.place('identityProvider'), 'stands beside assertion', 'keep one of the two');
+  if (assertion !== undefined && provided !== undefined)
+    throw invalid(group.place('identityProvider'), 'stands beside assertion', 'keep one of the two');
   if (assertion !== undefined) return { assertion };
-  if (provided === undefined) throw invalid(group.place('identityProvider'), 'is missing', 'give it, or assertion');
+  if (provided === undefined)
+    throw invalid(group.place('identityProvider'), 'is missing', 'give it, or assertion');
   const identityProvider: IdentityProviderConfig = {
     clientId: needed(provided, 'clientId'),
     ...optional(provided, 'clientSecret'),
@@ -128,11 +175,16 @@ function wayToGrant(group: Fields): Pick<CrossAppConfig, 'assertion' | 'identity
   };
   const { tokenEndpoint, issuer } = identityProvider;
   if ((tokenEndpoint === undefined) === (issuer === undefined)) {
-    throw invalid(provided.place('tokenEndpoint'), issuer === undefined ? 'is missing' : 'stands beside issuer', 'give one of tokenEndpoint and issuer');
+    throw invalid(
+      provided.place('tokenEndpoint'),
+      issuer === undefined ? 'is missing' : 'stands beside issuer',
+      'give one of tokenEndpoint and issuer',
+    );
   }
   for (const name of ['tokenEndpoint', 'issuer'] as const) {
     const text = identityProvider[name];
-    if (text !== undefined && !URL.canParse(text)) throw invalid(provided.place(name), 'is no address', 'give one such as https://idp.example/token');
+    if (text !== undefined && !URL.canParse(text))
+      throw invalid(provided.place(name), 'is no address', 'give one such as https://idp.example/token');
   }
   provided.nothingElse();
   return { identityProvider: Object.freeze(identityProvider) };
@@ -142,7 +194,8 @@ function tokenSource(group: Fields, key: string): TokenSource {
   const value = group.get(key);
   if (typeof value === 'function') return value as TokenSource;
   const token = group.text(key);
-  if (token === undefined) throw invalid(group.place(key), 'is missing', 'give a token, or a function that gets one');
+  if (token === undefined)
+    throw invalid(group.place(key), 'is missing', 'give a token, or a function that gets one');
   if (/^[\u0021-\u007e]+$/.test(token)) return token;
   throw invalid(group.place(key), 'contains characters that a header cannot carry', 'give the token alone');
 }
@@ -151,7 +204,11 @@ function privateKey(group: Fields): string | Uint8Array | Readonly<Record<string
   const value = group.get('privateKey');
   if (typeof value === 'string' && value !== '') return value;
   if (value instanceof Uint8Array || isObject(value)) return value;
-  throw invalid(group.place('privateKey'), value === undefined ? 'is missing' : `is ${kindOf(value)}`, 'give PKCS#8 PEM text or a JWK');
+  throw invalid(
+    group.place('privateKey'),
+    value === undefined ? 'is missing' : `is ${kindOf(value)}`,
+    'give PKCS#8 PEM text or a JWK',
+  );
 }
 
 function needed(group: Fields, key: string): string {
@@ -173,8 +230,13 @@ function scopeOf(group: Fields): { readonly scope?: string } {
 
 /** An object with behaviour stays the object it is. */
 function provider(written: object, at: At): AuthConfig {
-  if (isProvider(written)) return Object.freeze({ kind: 'provider', provider: written, timeoutMs: TIMEOUT_MS });
-  throw invalid(at, 'is no provider of the MCP SDK', 'give an OAuthClientProvider, an AuthProvider or plain settings');
+  if (isProvider(written))
+    return Object.freeze({ kind: 'provider', provider: written, timeoutMs: TIMEOUT_MS });
+  throw invalid(
+    at,
+    'is no provider of the MCP SDK',
+    'give an OAuthClientProvider, an AuthProvider or plain settings',
+  );
 }
 
 function isProvider(written: object): boolean {
@@ -207,8 +269,13 @@ function expandedDeep(value: unknown, at: At, reading: Reading, depth: number): 
   const prototype: unknown = Object.getPrototypeOf(value);
   if (prototype !== Object.prototype && prototype !== null) return value;
   const result = Object.create(null) as Record<string, unknown>;
-  for (const [key, item] of Object.entries(value)) result[key] = expandedDeep(item, below(at, key), reading, depth + 1);
+  for (const [key, item] of Object.entries(value))
+    result[key] = expandedDeep(item, below(at, key), reading, depth + 1);
   return Object.freeze(result);
 }
 
-type WithoutTimeout = AuthConfig extends infer A ? (A extends AuthConfig ? Omit<A, 'timeoutMs'> : never) : never;
+type WithoutTimeout = AuthConfig extends infer A
+  ? A extends AuthConfig
+    ? Omit<A, 'timeoutMs'>
+    : never
+  : never;

@@ -19,15 +19,20 @@ describe('auth', () => {
 
   it('is OAuth in our words and in those of other hosts', () => {
     expect(read({ oauth: {} })).toEqual(OAUTH);
-    expect(read({ oauth: { redirectUrl: 'app://back', scope: 'a b', clientName: 'x' }, dpop: true })).toEqual({
-      ...OAUTH,
-      redirectUrl: 'app://back',
-      scope: 'a b',
-      clientName: 'x',
-      dpop: true,
-    });
+    expect(read({ oauth: { redirectUrl: 'app://back', scope: 'a b', clientName: 'x' }, dpop: true })).toEqual(
+      {
+        ...OAUTH,
+        redirectUrl: 'app://back',
+        scope: 'a b',
+        clientName: 'x',
+        dpop: true,
+      },
+    );
     // Claude Code and VS Code.
-    const claude = resolved({ url, oauth: { clientId: 'c', callbackPort: 8080, authServerMetadataUrl: 'https://a' } }).auth;
+    const claude = resolved({
+      url,
+      oauth: { clientId: 'c', callbackPort: 8080, authServerMetadataUrl: 'https://a' },
+    }).auth;
     expect({ ...claude }).toEqual({ ...OAUTH, clientId: 'c', redirectUrl: 'http://localhost:8080/callback' });
     // Cursor.
     const cursor = read({ CLIENT_ID: 'c', CLIENT_SECRET: 's', scopes: ['a', 'b'] });
@@ -36,20 +41,38 @@ describe('auth', () => {
 
   it('is a grant in which nobody is asked', () => {
     const common = { dpop: false, timeoutMs: 30_000, clientId: 'c' };
-    expect(read({ clientCredentials: { clientId: 'c', clientSecret: 's', expectedIssuer: 'https://i' } })).toEqual({
+    expect(
+      read({ clientCredentials: { clientId: 'c', clientSecret: 's', expectedIssuer: 'https://i' } }),
+    ).toEqual({
       ...common,
       kind: 'clientCredentials',
       clientSecret: 's',
       expectedIssuer: 'https://i',
     });
     const privateKey = { kty: 'EC' };
-    expect(read({ privateKeyJwt: { clientId: 'c', privateKey, algorithm: 'ES256' } })).toEqual({ ...common, kind: 'privateKeyJwt', privateKey, algorithm: 'ES256' });
+    expect(read({ privateKeyJwt: { clientId: 'c', privateKey, algorithm: 'ES256' } })).toEqual({
+      ...common,
+      kind: 'privateKeyJwt',
+      privateKey,
+      algorithm: 'ES256',
+    });
     const identityProvider = { clientId: 'i', idToken: 't', issuer: 'https://idp' };
-    expect(read({ crossApp: { clientId: 'c', clientSecret: 's', identityProvider } })).toEqual({ ...common, kind: 'crossApp', clientSecret: 's', identityProvider });
+    expect(read({ crossApp: { clientId: 'c', clientSecret: 's', identityProvider } })).toEqual({
+      ...common,
+      kind: 'crossApp',
+      clientSecret: 's',
+      identityProvider,
+    });
   });
 
   it('has its variables expanded, at any depth', () => {
-    const auth = read({ crossApp: { clientId: '${MISSING:-x}', clientSecret: 's', identityProvider: { clientId: '${env:MISSING:-y}', idToken: 't', issuer: 'https://i' } } });
+    const auth = read({
+      crossApp: {
+        clientId: '${MISSING:-x}',
+        clientSecret: 's',
+        identityProvider: { clientId: '${env:MISSING:-y}', idToken: 't', issuer: 'https://i' },
+      },
+    });
     expect(auth).toMatchObject({ clientId: 'x', identityProvider: { clientId: 'y' } });
   });
 
@@ -58,7 +81,11 @@ describe('auth', () => {
       tokens(): undefined {}
       clientInformation(): undefined {}
     }
-    for (const provider of [new Provider(), { token: async () => 't' }, { tokens: () => undefined, clientInformation: () => undefined }]) {
+    for (const provider of [
+      new Provider(),
+      { token: async () => 't' },
+      { tokens: () => undefined, clientInformation: () => undefined },
+    ]) {
       expect(read(provider)).toEqual({ kind: 'provider', provider, timeoutMs: 30_000 });
     }
   });
@@ -78,15 +105,35 @@ describe('auth', () => {
     [{ auth: { oauth: { redirectUrl: 'nowhere' } } }, 'auth.oauth.redirectUrl', /no address/],
     [{ auth: { oauth: { redirectUrl: 'http://h/back' } } }, 'auth.oauth.redirectUrl', /plain http/],
     [{ auth: { oauth: { redirectUrl: 'javascript:0' } } }, 'auth.oauth.redirectUrl', /javascript/],
-    [{ auth: { oauth: { clientMetadataUrl: 'https://h/' } } }, 'auth.oauth.clientMetadataUrl', /no https address/],
+    [
+      { auth: { oauth: { clientMetadataUrl: 'https://h/' } } },
+      'auth.oauth.clientMetadataUrl',
+      /no https address/,
+    ],
     [{ auth: { oauth: { clientSecret: 's' } } }, 'auth.oauth.clientId', /missing/],
     [{ auth: { oauth: { onRedirect: 'open' } } }, 'auth.oauth.onRedirect', /string/],
     [{ auth: { clientCredentials: { clientId: 'c' } } }, 'auth.clientCredentials.clientSecret', /missing/],
-    [{ auth: { clientCredentials: { clientId: 'c', clientSecret: 's', expectedIsuer: 'x' } } }, 'auth.clientCredentials.expectedIsuer', /did you mean expectedIssuer/],
-    [{ auth: { privateKeyJwt: { clientId: 'c', algorithm: 'ES256' } } }, 'auth.privateKeyJwt.privateKey', /missing/],
-    [{ auth: { crossApp: { clientId: 'c', clientSecret: 's' } } }, 'auth.crossApp.identityProvider', /missing/],
     [
-      { auth: { crossApp: { clientId: 'c', clientSecret: 's', identityProvider: { clientId: 'i', idToken: 't' } } } },
+      { auth: { clientCredentials: { clientId: 'c', clientSecret: 's', expectedIsuer: 'x' } } },
+      'auth.clientCredentials.expectedIsuer',
+      /did you mean expectedIssuer/,
+    ],
+    [
+      { auth: { privateKeyJwt: { clientId: 'c', algorithm: 'ES256' } } },
+      'auth.privateKeyJwt.privateKey',
+      /missing/,
+    ],
+    [
+      { auth: { crossApp: { clientId: 'c', clientSecret: 's' } } },
+      'auth.crossApp.identityProvider',
+      /missing/,
+    ],
+    [
+      {
+        auth: {
+          crossApp: { clientId: 'c', clientSecret: 's', identityProvider: { clientId: 'i', idToken: 't' } },
+        },
+      },
       'auth.crossApp.identityProvider.tokenEndpoint',
       /missing/,
     ],
@@ -97,6 +144,8 @@ describe('auth', () => {
   it('refuses circles', () => {
     const circle: Record<string, unknown> = {};
     circle['self'] = circle;
-    expect(serverRefusal({ url, auth: circle })).toEqual(invalidAt(`auth${'.self'.repeat(17)}`, /too deeply/));
+    expect(serverRefusal({ url, auth: circle })).toEqual(
+      invalidAt(`auth${'.self'.repeat(17)}`, /too deeply/),
+    );
   });
 });

@@ -2,7 +2,12 @@ import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals
 import { createEngine } from '../../lib/engine/engine.ts';
 import type { EventOf } from '../../lib/core/events.ts';
 import type { Engine } from '../../lib/engine/contract.ts';
-import { createAuthorizationWorld, createCanary, send, type AuthorizationWorld } from '../support/authorization-world.ts';
+import {
+  createAuthorizationWorld,
+  createCanary,
+  send,
+  type AuthorizationWorld,
+} from '../support/authorization-world.ts';
 import { engines } from '../support/engines.ts';
 
 const redirectUrl = 'http://localhost:7777/callback';
@@ -20,10 +25,21 @@ afterEach(() => {
   return world.close();
 });
 
-function engineWith(auth: object | undefined, server: object = {}): { engine: Engine; asked: EventOf<'auth.required'>[] } {
+function engineWith(
+  auth: object | undefined,
+  server: object = {},
+): { engine: Engine; asked: EventOf<'auth.required'>[] } {
   const engine = make({
     naming: 'transparent',
-    servers: { guarded: { url: world.url, type: 'http', era: 'legacy', ...(auth === undefined ? {} : { auth }), ...server } },
+    servers: {
+      guarded: {
+        url: world.url,
+        type: 'http',
+        era: 'legacy',
+        ...(auth === undefined ? {} : { auth }),
+        ...server,
+      },
+    },
   });
   const asked: EventOf<'auth.required'>[] = [];
   engine.on('auth.required', (event) => asked.push(event));
@@ -43,9 +59,12 @@ async function inState(engine: Engine, state: string): Promise<void> {
   });
 }
 
-const question = (event: EventOf<'auth.required'> | undefined): string => String(event?.challenge?.['authorizationUrl']);
+const question = (event: EventOf<'auth.required'> | undefined): string =>
+  String(event?.challenge?.['authorizationUrl']);
 
-async function authorized(auth: object = OAUTH): Promise<{ engine: Engine; asked: EventOf<'auth.required'>[] }> {
+async function authorized(
+  auth: object = OAUTH,
+): Promise<{ engine: Engine; asked: EventOf<'auth.required'>[] }> {
   const made = engineWith(auth);
   await made.engine.start();
   await made.engine.authorize('guarded', { url: await world.agree(question(made.asked[0])) });
@@ -65,7 +84,9 @@ describe('authorization code', () => {
     expect(asked[0]?.challenge?.['state']).toBe(url.searchParams.get('state'));
     expect(url.searchParams.get('code_challenge_method')).toBe('S256');
     expect(url.searchParams.get('resource')).toBe(world.url);
-    expect((await engine.listTools()).failures).toMatchObject([{ server: 'guarded', error: { code: 'auth_required' } }]);
+    expect((await engine.listTools()).failures).toMatchObject([
+      { server: 'guarded', error: { code: 'auth_required' } },
+    ]);
     await engine.authorize('guarded', { url: await world.agree(url.href) });
     expect(engine.connection('guarded').state).toBe('Connected');
     const result = await engine.callTool('echo', { a: 1 });
@@ -90,7 +111,11 @@ describe('authorization code', () => {
     await engine.start();
     const back = new URL(await world.agree(question(asked[0])));
     back.searchParams.set(parameter, 'https://other.example');
-    await expect(engine.authorize('guarded', { url: back.href })).rejects.toMatchObject({ code: 'denied', server: 'guarded', data: { reason } });
+    await expect(engine.authorize('guarded', { url: back.href })).rejects.toMatchObject({
+      code: 'denied',
+      server: 'guarded',
+      data: { reason },
+    });
     expect(world.grants()).toEqual([]);
     expect(engine.connection('guarded').state).toBe('AuthRequired');
   });
@@ -101,7 +126,10 @@ describe('authorization code', () => {
     const back = new URL(await world.agree(question(asked[0])));
     back.searchParams.delete('code');
     back.searchParams.set('error', 'access_denied');
-    await expect(engine.authorize('guarded', { url: back.href })).rejects.toMatchObject({ code: 'auth_required', data: { error: 'access_denied' } });
+    await expect(engine.authorize('guarded', { url: back.href })).rejects.toMatchObject({
+      code: 'auth_required',
+      data: { error: 'access_denied' },
+    });
     await engine.authorize('guarded');
     expect(asked).toHaveLength(2);
     expect(question(asked[1])).not.toBe(question(asked[0]));
@@ -112,7 +140,10 @@ describe('authorization code', () => {
   it.each([[{}], [{ url: 'no address' }], [{ token: 'x' }]])('refuses the answer %j', async (answer) => {
     const { engine } = engineWith(OAUTH);
     await engine.start();
-    await expect(engine.authorize('guarded', answer)).rejects.toMatchObject({ code: 'invalid_request', server: 'guarded' });
+    await expect(engine.authorize('guarded', answer)).rejects.toMatchObject({
+      code: 'invalid_request',
+      server: 'guarded',
+    });
   });
 
   it('refreshes once for 20 calls that meet an expired token, and repeats each of them', async () => {
@@ -130,7 +161,11 @@ describe('authorization code', () => {
     const { engine, asked } = engineWith(OAUTH, { replicas: 3 });
     await engine.start();
     await engine.authorize('guarded', { url: await world.agree(question(asked[0])) });
-    expect(engine.fleet.connections.map(({ state }) => state)).toEqual(['Connected', 'Connected', 'Connected']);
+    expect(engine.fleet.connections.map(({ state }) => state)).toEqual([
+      'Connected',
+      'Connected',
+      'Connected',
+    ]);
     expect(new Set(asked.map(question)).size).toBe(1);
     world.expire();
     await Promise.all(Array.from({ length: 20 }, (_, i) => engine.callTool('echo', { i })));
@@ -141,7 +176,10 @@ describe('authorization code', () => {
     const { engine, asked } = await authorized();
     world.expire();
     world.override('as /token', (_visit, response) => send(response, 400, { error: 'invalid_grant' }));
-    await expect(engine.callTool('echo', {})).rejects.toMatchObject({ code: 'auth_required', data: { reason: 'interaction' } });
+    await expect(engine.callTool('echo', {})).rejects.toMatchObject({
+      code: 'auth_required',
+      data: { reason: 'interaction' },
+    });
     await inState(engine, 'AuthRequired');
     expect(asked).toHaveLength(2);
     world.override('as /token', undefined);
@@ -153,7 +191,10 @@ describe('authorization code', () => {
     const { engine, asked } = await authorized();
     world.expire();
     world.override('as /token', (_visit, response) => send(response, 503, {}));
-    await expect(engine.callTool('echo', {})).rejects.toMatchObject({ code: 'unavailable', server: 'guarded' });
+    await expect(engine.callTool('echo', {})).rejects.toMatchObject({
+      code: 'unavailable',
+      server: 'guarded',
+    });
     expect(asked).toHaveLength(1);
     world.override('as /token', undefined);
     await inState(engine, 'Connected');
@@ -168,14 +209,19 @@ describe('authorization code', () => {
     // The person agrees to less than what was asked for.
     const less = question(asked[1]).replace('basic+admin', 'basic').replace('basic%20admin', 'basic');
     await engine.authorize('guarded', { url: await world.agree(less) });
-    await expect(engine.callTool('echo', {})).rejects.toMatchObject({ code: 'denied', data: { reason: 'insufficient_scope', scope: 'admin' } });
+    await expect(engine.callTool('echo', {})).rejects.toMatchObject({
+      code: 'denied',
+      data: { reason: 'insufficient_scope', scope: 'admin' },
+    });
     expect(engine.connection('guarded').state).toBe('Connected');
     expect(asked).toHaveLength(2);
   });
 
   it('ends after two authorizations that the server does not take', async () => {
     const { engine, asked } = engineWith(OAUTH);
-    world.override('mcp /mcp', (_visit, response) => send(response, 401, {}, { 'www-authenticate': 'Bearer' }));
+    world.override('mcp /mcp', (_visit, response) =>
+      send(response, 401, {}, { 'www-authenticate': 'Bearer' }),
+    );
     await engine.start();
     await engine.authorize('guarded', { url: await world.agree(question(asked[0])) });
     await engine.authorize('guarded', { url: await world.agree(question(asked[1])) });
@@ -186,7 +232,9 @@ describe('authorization code', () => {
 
   it('calls onRedirect beside the event', async () => {
     const called: string[] = [];
-    const { engine, asked } = engineWith({ oauth: { redirectUrl, onRedirect: (url: URL) => void called.push(url.href) } });
+    const { engine, asked } = engineWith({
+      oauth: { redirectUrl, onRedirect: (url: URL) => void called.push(url.href) },
+    });
     await engine.start();
     expect(called).toEqual([question(asked[0])]);
   });
@@ -194,7 +242,9 @@ describe('authorization code', () => {
 
 describe('where nobody is asked', () => {
   it('gets a token with client credentials, and a new one when it is refused', async () => {
-    const { engine } = engineWith({ clientCredentials: { clientId: 'robot', clientSecret: 's3cret', expectedIssuer: world.issuer } });
+    const { engine } = engineWith({
+      clientCredentials: { clientId: 'robot', clientSecret: 's3cret', expectedIssuer: world.issuer },
+    });
     await engine.start();
     expect(engine.connection('guarded').state).toBe('Connected');
     world.expire();
@@ -203,7 +253,9 @@ describe('where nobody is asked', () => {
   });
 
   it('gives the secret to no other issuer than the expected one', async () => {
-    const { engine } = engineWith({ clientCredentials: { clientId: 'robot', clientSecret: 's3cret', expectedIssuer: 'https://idp.example' } });
+    const { engine } = engineWith({
+      clientCredentials: { clientId: 'robot', clientSecret: 's3cret', expectedIssuer: 'https://idp.example' },
+    });
     await engine.start();
     expect(engine.fleet.connections[0]?.error).toMatchObject({ code: 'denied', server: 'guarded' });
     expect(world.grants()).toEqual([]);
@@ -212,7 +264,11 @@ describe('where nobody is asked', () => {
   it('tells that the client is refused', async () => {
     const { engine, asked } = engineWith({ clientCredentials: { clientId: 'robot', clientSecret: 'wrong' } });
     await engine.start();
-    expect(asked[0]?.error).toMatchObject({ code: 'auth_required', server: 'guarded', data: { error: 'invalid_client' } });
+    expect(asked[0]?.error).toMatchObject({
+      code: 'auth_required',
+      server: 'guarded',
+      data: { error: 'invalid_client' },
+    });
     expect(asked[0]?.error.message).not.toContain('wrong');
   });
 });
@@ -225,7 +281,11 @@ describe('a token of the host', () => {
     expect(engine.connection('guarded').state).toBe('Connected');
     await engine.listTools();
     world.expire();
-    await expect(engine.callTool('echo', {})).rejects.toMatchObject({ code: 'auth_required', server: 'guarded', delivery: 'unsent' });
+    await expect(engine.callTool('echo', {})).rejects.toMatchObject({
+      code: 'auth_required',
+      server: 'guarded',
+      delivery: 'unsent',
+    });
     await inState(engine, 'AuthRequired');
     expect(asked).toHaveLength(1);
     world.accept('t2');
@@ -255,10 +315,20 @@ describe('a token of the host', () => {
   });
 
   it.each([
-    ['throws', () => Promise.reject(new Error('keychain is locked')), 'AuthRequired', { code: 'auth_required', message: expect.stringMatching(/keychain is locked/) }],
+    [
+      'throws',
+      () => Promise.reject(new Error('keychain is locked')),
+      'AuthRequired',
+      { code: 'auth_required', message: expect.stringMatching(/keychain is locked/) },
+    ],
     ['gives none', () => undefined, 'AuthRequired', { code: 'auth_required' }],
     ['gives no text', () => 'two\nlines', 'AuthRequired', { code: 'auth_required' }],
-    ['hangs', () => new Promise<string>(() => {}), 'Error', { code: 'unavailable', data: { reason: 'authorization_timeout', limitMs: 50 } }],
+    [
+      'hangs',
+      () => new Promise<string>(() => {}),
+      'Error',
+      { code: 'unavailable', data: { reason: 'authorization_timeout', limitMs: 50 } },
+    ],
   ])('whose callback %s is an error that names the server', async (_how, bearer, state, error) => {
     const { engine } = engineWith({ bearer, timeoutMs: 50 }, { restart: { baseMs: 60_000 } });
     await engine.start();
@@ -274,7 +344,11 @@ describe('credentials stay with their origin', () => {
     const { engine, asked } = engineWith(OAUTH, { headers: { 'x-api-key': 'k3y' } });
     await engine.start();
     await engine.authorize('guarded', { url: await world.agree(question(asked[0])) });
-    const seen = (at: string): (string | undefined)[] => [...new Set(world.visits.filter((v) => v.at === at).map((v) => v.headers['x-api-key'] as string | undefined))];
+    const seen = (at: string): (string | undefined)[] => [
+      ...new Set(
+        world.visits.filter((v) => v.at === at).map((v) => v.headers['x-api-key'] as string | undefined),
+      ),
+    ];
     expect(seen('mcp')).toEqual(['k3y']);
     expect(seen('as')).toEqual([undefined]);
   });
@@ -286,7 +360,9 @@ describe('credentials stay with their origin', () => {
       const { engine } = engineWith({ bearer: 't' });
       await engine.start();
       await engine.listTools();
-      world.override('mcp /mcp', (_visit, response) => send(response, 307, undefined, { location: `${canary.origin}/mcp` }));
+      world.override('mcp /mcp', (_visit, response) =>
+        send(response, 307, undefined, { location: `${canary.origin}/mcp` }),
+      );
       await expect(engine.callTool('echo', {})).rejects.toMatchObject({ code: 'protocol_error' });
       expect(canary.visits).toEqual([]);
     } finally {
@@ -299,7 +375,9 @@ describe('credentials stay with their origin', () => {
     try {
       const { engine } = await authorized();
       world.expire();
-      world.override('as /token', (_visit, response) => send(response, 307, undefined, { location: `${canary.origin}/token` }));
+      world.override('as /token', (_visit, response) =>
+        send(response, 307, undefined, { location: `${canary.origin}/token` }),
+      );
       await expect(engine.callTool('echo', {})).rejects.toMatchObject({ server: 'guarded' });
       expect(canary.visits).toEqual([]);
     } finally {
@@ -307,16 +385,19 @@ describe('credentials stay with their origin', () => {
     }
   });
 
-  it.each(['http://169.254.169.254/latest/meta-data', 'https://10.1.2.3/metadata', 'https://[fd00::1]/metadata'])(
-    'metadata at %s is not fetched',
-    async (target) => {
-      const { engine } = engineWith(OAUTH);
-      world.override('mcp /mcp', (_visit, response) => send(response, 401, {}, { 'www-authenticate': `Bearer resource_metadata="${target}"` }));
-      await engine.start();
-      expect(engine.fleet.connections[0]?.error).toMatchObject({ code: 'denied', server: 'guarded' });
-      expect(world.asked('/token')).toEqual([]);
-    },
-  );
+  it.each([
+    'http://169.254.169.254/latest/meta-data',
+    'https://10.1.2.3/metadata',
+    'https://[fd00::1]/metadata',
+  ])('metadata at %s is not fetched', async (target) => {
+    const { engine } = engineWith(OAUTH);
+    world.override('mcp /mcp', (_visit, response) =>
+      send(response, 401, {}, { 'www-authenticate': `Bearer resource_metadata="${target}"` }),
+    );
+    await engine.start();
+    expect(engine.fleet.connections[0]?.error).toMatchObject({ code: 'denied', server: 'guarded' });
+    expect(world.asked('/token')).toEqual([]);
+  });
 
   it('an authorization server in a private network is not asked', async () => {
     const { engine } = engineWith(OAUTH);
@@ -324,17 +405,25 @@ describe('credentials stay with their origin', () => {
       send(response, 200, { resource: world.url, authorization_servers: ['https://192.168.1.1'] }),
     );
     await engine.start();
-    expect(engine.fleet.connections[0]?.error).toMatchObject({ code: 'denied', data: { reason: 'private_address' } });
+    expect(engine.fleet.connections[0]?.error).toMatchObject({
+      code: 'denied',
+      data: { reason: 'private_address' },
+    });
   });
 
   it('metadata that never ends does not hang the opening', async () => {
     const { engine } = engineWith({ ...OAUTH, timeoutMs: 100 });
-    world.override('mcp /.well-known/oauth-protected-resource/mcp', (_visit, response) => void response.writeHead(200, { 'content-type': 'application/json' }).write('{'));
+    world.override(
+      'mcp /.well-known/oauth-protected-resource/mcp',
+      (_visit, response) => void response.writeHead(200, { 'content-type': 'application/json' }).write('{'),
+    );
     await engine.start();
     expect(engine.fleet.connections[0]?.error).toMatchObject({ code: 'unavailable', server: 'guarded' });
   });
 
   it('plain http beyond this machine takes no credentials', () => {
-    expect(() => createEngine({ servers: { far: { url: 'http://mcp.example/mcp', auth: OAUTH } } })).toThrow(/config_invalid.*far.*url/);
+    expect(() => createEngine({ servers: { far: { url: 'http://mcp.example/mcp', auth: OAUTH } } })).toThrow(
+      /config_invalid.*far.*url/,
+    );
   });
 });

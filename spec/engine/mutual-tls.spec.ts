@@ -14,21 +14,30 @@ let guests: unknown[];
 
 beforeEach(async () => {
   guests = [];
-  server = createServer({ ca: CA_CERT, cert: SERVER_CERT, key: SERVER_KEY, requestCert: true, rejectUnauthorized: true }, (request, response) => {
-    const chunks: Buffer[] = [];
-    request.on('data', (chunk: Buffer) => chunks.push(chunk));
-    request.on('end', () => {
-      guests.push((request.socket as TLSSocket).getPeerCertificate().subject.CN);
-      if (request.method !== 'POST') return void response.writeHead(405).end();
-      const message = JSON.parse(Buffer.concat(chunks).toString()) as { id?: number; method: string };
-      if (message.id === undefined) return void response.writeHead(202).end();
-      const result =
-        message.method === 'initialize'
-          ? { protocolVersion: '2025-11-25', capabilities: { tools: {} }, serverInfo: { name: 'sealed', version: '1' } }
-          : { tools: [{ name: 'echo', inputSchema: { type: 'object' } }] };
-      response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify({ jsonrpc: '2.0', id: message.id, result }));
-    });
-  });
+  server = createServer(
+    { ca: CA_CERT, cert: SERVER_CERT, key: SERVER_KEY, requestCert: true, rejectUnauthorized: true },
+    (request, response) => {
+      const chunks: Buffer[] = [];
+      request.on('data', (chunk: Buffer) => chunks.push(chunk));
+      request.on('end', () => {
+        guests.push((request.socket as TLSSocket).getPeerCertificate().subject.CN);
+        if (request.method !== 'POST') return void response.writeHead(405).end();
+        const message = JSON.parse(Buffer.concat(chunks).toString()) as { id?: number; method: string };
+        if (message.id === undefined) return void response.writeHead(202).end();
+        const result =
+          message.method === 'initialize'
+            ? {
+                protocolVersion: '2025-11-25',
+                capabilities: { tools: {} },
+                serverInfo: { name: 'sealed', version: '1' },
+              }
+            : { tools: [{ name: 'echo', inputSchema: { type: 'object' } }] };
+        response
+          .writeHead(200, { 'content-type': 'application/json' })
+          .end(JSON.stringify({ jsonrpc: '2.0', id: message.id, result }));
+      });
+    },
+  );
   server.on('tlsClientError', () => {});
   await new Promise<void>((resolve) => void server.listen(0, '127.0.0.1', resolve));
   url = `https://127.0.0.1:${(server.address() as AddressInfo).port}/mcp`;
@@ -43,7 +52,15 @@ afterEach(
 
 async function started(tls: object | undefined): Promise<Engine> {
   const engine = make({
-    servers: { sealed: { url, type: 'http', era: 'legacy', restart: { baseMs: 60_000 }, ...(tls === undefined ? {} : { tls }) } },
+    servers: {
+      sealed: {
+        url,
+        type: 'http',
+        era: 'legacy',
+        restart: { baseMs: 60_000 },
+        ...(tls === undefined ? {} : { tls }),
+      },
+    },
   });
   await engine.start();
   return engine;
@@ -65,7 +82,10 @@ describe('mutual TLS', () => {
     const engine = await started(tls);
     const [row] = engine.fleet.connections;
     // In TLS 1.3 the refusal of a certificate comes after the handshake: as an alert, or as a socket that is gone.
-    expect(row).toMatchObject({ state: 'Error', error: { code: expect.stringMatching(/^(unavailable|connection_lost)$/), server: 'sealed' } });
+    expect(row).toMatchObject({
+      state: 'Error',
+      error: { code: expect.stringMatching(/^(unavailable|connection_lost)$/), server: 'sealed' },
+    });
     expect(guests).toEqual([]);
   });
 

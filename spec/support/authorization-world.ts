@@ -51,15 +51,24 @@ export async function createAuthorizationWorld(): Promise<AuthorizationWorld> {
     if (visit.method !== 'POST') return send(response, 405, {});
     const metadata = `${mcp.origin}/.well-known/oauth-protected-resource/mcp`;
     const scope = valid.get((visit.headers.authorization ?? '').replace(/^Bearer /, ''));
-    if (scope === undefined) return send(response, 401, {}, { 'www-authenticate': `Bearer resource_metadata="${metadata}"` });
-    const message = JSON.parse(visit.body) as { id?: number; method: string; params?: { arguments?: unknown } };
+    if (scope === undefined)
+      return send(response, 401, {}, { 'www-authenticate': `Bearer resource_metadata="${metadata}"` });
+    const message = JSON.parse(visit.body) as {
+      id?: number;
+      method: string;
+      params?: { arguments?: unknown };
+    };
     if (message.id === undefined) return send(response, 202, undefined);
     if (message.method === 'tools/call' && needed !== undefined && !scope.split(' ').includes(needed)) {
       const challenge = `Bearer error="insufficient_scope", scope="${needed}", resource_metadata="${metadata}"`;
       return send(response, 403, {}, { 'www-authenticate': challenge });
     }
     const results: Record<string, unknown> = {
-      initialize: { protocolVersion: '2025-11-25', capabilities: { tools: {} }, serverInfo: { name: 'guarded', version: '1' } },
+      initialize: {
+        protocolVersion: '2025-11-25',
+        capabilities: { tools: {} },
+        serverInfo: { name: 'guarded', version: '1' },
+      },
       'tools/list': { tools: [{ name: 'echo', inputSchema: { type: 'object' } }] },
       'tools/call': { content: [{ type: 'text', text: JSON.stringify(message.params?.arguments ?? {}) }] },
     };
@@ -73,7 +82,13 @@ export async function createAuthorizationWorld(): Promise<AuthorizationWorld> {
     const refresh = `refresh-${randomUUID()}`;
     valid.set(access, scope);
     refreshTokens.set(refresh, scope);
-    send(response, 200, { access_token: access, token_type: 'Bearer', expires_in: 3600, refresh_token: refresh, scope });
+    send(response, 200, {
+      access_token: access,
+      token_type: 'Bearer',
+      expires_in: 3600,
+      refresh_token: refresh,
+      scope,
+    });
   };
 
   const as = await listen('as', visits, overrides, (visit, response) => {
@@ -93,10 +108,16 @@ export async function createAuthorizationWorld(): Promise<AuthorizationWorld> {
           authorization_response_iss_parameter_supported: true,
         });
       case '/register':
-        return send(response, 201, { ...(JSON.parse(visit.body) as object), client_id: `client-${randomUUID()}` });
+        return send(response, 201, {
+          ...(JSON.parse(visit.body) as object),
+          client_id: `client-${randomUUID()}`,
+        });
       case '/authorize': {
         const code = randomUUID();
-        codes.set(code, { challenge: url.searchParams.get('code_challenge') ?? '', scope: url.searchParams.get('scope') ?? 'basic' });
+        codes.set(code, {
+          challenge: url.searchParams.get('code_challenge') ?? '',
+          scope: url.searchParams.get('scope') ?? 'basic',
+        });
         const back = new URL(url.searchParams.get('redirect_uri') ?? '');
         back.searchParams.set('code', code);
         back.searchParams.set('state', url.searchParams.get('state') ?? '');
@@ -109,7 +130,9 @@ export async function createAuthorizationWorld(): Promise<AuthorizationWorld> {
           case 'authorization_code': {
             const known = codes.get(form.get('code') ?? '');
             codes.delete(form.get('code') ?? '');
-            const proof = createHash('sha256').update(form.get('code_verifier') ?? '').digest('base64url');
+            const proof = createHash('sha256')
+              .update(form.get('code_verifier') ?? '')
+              .digest('base64url');
             return known?.challenge === proof ? issue(known.scope, response) : refused('invalid_grant');
           }
           case 'refresh_token': {
@@ -159,15 +182,27 @@ export async function createAuthorizationWorld(): Promise<AuthorizationWorld> {
   };
 }
 
-export function send(response: ServerResponse, status: number, body: unknown, headers: Record<string, string> = {}): void {
+export function send(
+  response: ServerResponse,
+  status: number,
+  body: unknown,
+  headers: Record<string, string> = {},
+): void {
   if (body === undefined) response.writeHead(status, headers).end();
-  else response.writeHead(status, { 'content-type': 'application/json', ...headers }).end(JSON.stringify(body));
+  else
+    response.writeHead(status, { 'content-type': 'application/json', ...headers }).end(JSON.stringify(body));
 }
 
 /** A listener that only notes who comes: a place where no credential must ever arrive. */
-export async function createCanary(): Promise<{ readonly origin: string; readonly visits: Visit[]; close(): Promise<void> }> {
+export async function createCanary(): Promise<{
+  readonly origin: string;
+  readonly visits: Visit[];
+  close(): Promise<void>;
+}> {
   const visits: Visit[] = [];
-  const { origin, close } = await listen('as', visits, new Map(), (_visit, response) => send(response, 404, {}));
+  const { origin, close } = await listen('as', visits, new Map(), (_visit, response) =>
+    send(response, 404, {}),
+  );
   return { origin, visits, close };
 }
 

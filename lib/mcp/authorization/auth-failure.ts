@@ -22,11 +22,15 @@ export function authFailure(error: unknown, server: string): TroupeError {
   }
   // Node's way to say that nobody could be reached.
   if (error instanceof TypeError) {
-    return new TroupeError('unavailable', `the authorization server cannot be reached: ${networkText(error)}`, {
-      server,
-      data: { reason: 'authorization_server' },
-      cause: error,
-    });
+    return new TroupeError(
+      'unavailable',
+      `the authorization server cannot be reached: ${networkText(error)}`,
+      {
+        server,
+        data: { reason: 'authorization_server' },
+        cause: error,
+      },
+    );
   }
   const code = (error as { code?: unknown } | undefined)?.code;
   return new TroupeError('auth_required', `no authorization could be obtained: ${text}`, {
@@ -44,5 +48,7 @@ function ours(error: unknown): TroupeError | undefined {
 
 function networkText(error: Error): string {
   const cause = error.cause;
-  return cause === undefined ? error.message : `${error.message} (${(cause as { code?: string }).code ?? errorText(cause)})`;
+  return cause === undefined
+    ? error.message
+    : `${error.message} (${(cause as { code?: string }).code ?? errorText(cause)})`;
 }

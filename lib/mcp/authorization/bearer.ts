@@ -68,7 +68,12 @@ export class BearerCredentials implements HttpCredentials {
 
   async #asked(): Promise<Headers> {
     const source = this.#source as () => string | undefined | Promise<string | undefined>;
-    const limits = { clock: this.#clock, ms: this.#timeoutMs, server: this.#server, what: 'the token callback (auth.bearer)' };
+    const limits = {
+      clock: this.#clock,
+      ms: this.#timeoutMs,
+      server: this.#server,
+      what: 'the token callback (auth.bearer)',
+    };
     let token: unknown;
     try {
       token = await bounded(() => source(), limits);

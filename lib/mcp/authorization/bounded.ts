@@ -7,7 +7,12 @@ import { TroupeError } from '../../core/errors.ts';
  */
 export async function bounded<T>(
   work: (signal: AbortSignal) => T | Promise<T>,
-  { clock, ms, server, what }: { readonly clock: Clock; readonly ms: number; readonly server: string; readonly what: string },
+  {
+    clock,
+    ms,
+    server,
+    what,
+  }: { readonly clock: Clock; readonly ms: number; readonly server: string; readonly what: string },
 ): Promise<T> {
   const aborter = new AbortController();
   let disarm: Disarm = () => {};

@@ -46,11 +46,17 @@ export function createCredentials(options: CredentialsOptions): Credentials {
   const { auth, clock, server } = options;
   if (auth === undefined || auth.kind === 'bearer') {
     const token = auth?.token;
-    return bearer(new BearerCredentials({ token, clock, server, timeoutMs: auth?.timeoutMs ?? UNUSED_MS }), server);
+    return bearer(
+      new BearerCredentials({ token, clock, server, timeoutMs: auth?.timeoutMs ?? UNUSED_MS }),
+      server,
+    );
   }
   if (auth.kind === 'provider' && !isClientProvider(auth.provider)) {
     const provider = auth.provider as { token(): Promise<string | undefined> };
-    return bearer(new BearerCredentials({ token: () => provider.token(), clock, server, timeoutMs: auth.timeoutMs }), server);
+    return bearer(
+      new BearerCredentials({ token: () => provider.token(), clock, server, timeoutMs: auth.timeoutMs }),
+      server,
+    );
   }
   return oauth(options, auth);
 }
@@ -61,7 +67,11 @@ function bearer(credentials: BearerCredentials, server: string): Credentials {
     awaits: () => true,
     answer(read) {
       if (read.kind !== 'token')
-        return Promise.reject(new TroupeError('invalid_request', 'this server is configured with a token; give { token }', { server }));
+        return Promise.reject(
+          new TroupeError('invalid_request', 'this server is configured with a token; give { token }', {
+            server,
+          }),
+        );
       credentials.give(read.token);
       return Promise.resolve();
     },
@@ -70,7 +80,10 @@ function bearer(credentials: BearerCredentials, server: string): Credentials {
   };
 }
 
-function oauth(options: CredentialsOptions, auth: Exclude<CredentialOptions, { readonly kind: 'bearer' }>): Credentials {
+function oauth(
+  options: CredentialsOptions,
+  auth: Exclude<CredentialOptions, { readonly kind: 'bearer' }>,
+): Credentials {
   const { server, url, limits, clock } = options;
   const guarded = createGuardedFetch({
     server,
@@ -95,7 +108,11 @@ function oauth(options: CredentialsOptions, auth: Exclude<CredentialOptions, { r
     awaits: (state) => credentials.awaits(state),
     async answer(read) {
       if (read.kind === 'token')
-        throw new TroupeError('invalid_request', 'this server gets its tokens from an authorization server; give { url } or { code }', { server });
+        throw new TroupeError(
+          'invalid_request',
+          'this server gets its tokens from an authorization server; give { url } or { code }',
+          { server },
+        );
       await credentials.finish(read.params, read.bare);
     },
     restart: () => credentials.restart(),
@@ -110,7 +127,9 @@ function providerOf(
 ): OAuthClientProvider {
   if (auth.kind === 'provider') return auth.provider as OAuthClientProvider;
   const provider: OAuthClientProvider =
-    auth.kind === 'oauth' ? new InteractiveProvider(auth, url.href, auth.dpop === true ? undefined : store) : createMachineProvider(auth, fetchFn, server);
+    auth.kind === 'oauth'
+      ? new InteractiveProvider(auth, url.href, auth.dpop === true ? undefined : store)
+      : createMachineProvider(auth, fetchFn, server);
   if (auth.dpop === true) {
     // One key as long as the engine lives: tokens are bound to it, so they are not stored.
     let session: Promise<DpopSession> | undefined;
@@ -127,9 +146,14 @@ function isClientProvider(provider: object): provider is OAuthClientProvider {
 /** Hosts that the configuration itself names, and which may therefore be private. */
 function chosenHosts(auth: CredentialOptions): (host: string) => boolean {
   const named: (string | undefined)[] = [];
-  if (auth.kind === 'crossApp') named.push(auth.identityProvider?.tokenEndpoint, auth.identityProvider?.issuer);
+  if (auth.kind === 'crossApp')
+    named.push(auth.identityProvider?.tokenEndpoint, auth.identityProvider?.issuer);
   if (auth.kind !== 'bearer' && auth.kind !== 'provider') named.push(auth.expectedIssuer);
-  const hosts = new Set(named.flatMap((text) => (text !== undefined && URL.canParse(text) ? [new URL(text).hostname.replace(/^\[|\]$/g, '')] : [])));
+  const hosts = new Set(
+    named.flatMap((text) =>
+      text !== undefined && URL.canParse(text) ? [new URL(text).hostname.replace(/^\[|\]$/g, '')] : [],
+    ),
+  );
   return (host) => hosts.has(host);
 }
 
@@ -138,7 +162,8 @@ function watched(fetchFn: FetchLike, signal: AbortSignal, watch: FetchWatch): Fe
     try {
       const response = await fetchFn(url, { ...init, signal });
       // A token endpoint that is out of order is one that was not reached: it says nothing about our credentials.
-      if (response.status >= 500 && init?.method === 'POST') watch.failure ??= new TypeError(`${new URL(url).origin} answered HTTP ${response.status}`);
+      if (response.status >= 500 && init?.method === 'POST')
+        watch.failure ??= new TypeError(`${new URL(url).origin} answered HTTP ${response.status}`);
       return response;
     } catch (error) {
       if (error instanceof TroupeError || error instanceof TypeError) watch.failure ??= error;

@@ -36,10 +36,17 @@ export class InteractiveProvider implements OAuthClientProvider {
   #discovery: OAuthDiscoveryState | undefined;
   #loaded = false;
 
-  constructor(options: OAuthOptions & { readonly expectedIssuer?: string | undefined }, serverUrl: string, store?: TokenStore) {
+  constructor(
+    options: OAuthOptions & { readonly expectedIssuer?: string | undefined },
+    serverUrl: string,
+    store?: TokenStore,
+  ) {
     this.#options = options;
     this.#store = store;
-    this.#key = `oauth:${createHash('sha256').update(`${serverUrl}\n${options.clientId ?? ''}`).digest('hex').slice(0, 32)}`;
+    this.#key = `oauth:${createHash('sha256')
+      .update(`${serverUrl}\n${options.clientId ?? ''}`)
+      .digest('hex')
+      .slice(0, 32)}`;
     this.#issuer = options.expectedIssuer;
     this.redirectUrl = options.redirectUrl;
     if (options.clientMetadataUrl !== undefined) this.clientMetadataUrl = options.clientMetadataUrl;
@@ -56,11 +63,14 @@ export class InteractiveProvider implements OAuthClientProvider {
     return randomBytes(24).toString('base64url');
   }
 
-  async clientInformation(context?: OAuthClientInformationContext): Promise<StoredOAuthClientInformation | undefined> {
+  async clientInformation(
+    context?: OAuthClientInformationContext,
+  ): Promise<StoredOAuthClientInformation | undefined> {
     await this.#load();
     const { clientId, clientSecret } = this.#options;
     const issuer = context?.issuer;
-    if (clientId === undefined || issuer === undefined) return issuer === undefined ? undefined : this.#clients.get(issuer);
+    if (clientId === undefined || issuer === undefined)
+      return issuer === undefined ? undefined : this.#clients.get(issuer);
     // What the host has registered is of one issuer: the one it names, else the first that the server named.
     this.#issuer ??= issuer;
     return {
@@ -70,7 +80,10 @@ export class InteractiveProvider implements OAuthClientProvider {
     };
   }
 
-  async saveClientInformation(client: StoredOAuthClientInformation, context?: OAuthClientInformationContext): Promise<void> {
+  async saveClientInformation(
+    client: StoredOAuthClientInformation,
+    context?: OAuthClientInformationContext,
+  ): Promise<void> {
     const issuer = context?.issuer ?? client.issuer;
     if (issuer === undefined) return;
     this.#clients.delete(issuer);
@@ -125,7 +138,8 @@ export class InteractiveProvider implements OAuthClientProvider {
     const text = await this.#store?.load(this.#key);
     if (text === undefined) return;
     const kept = JSON.parse(text) as Kept;
-    for (const client of kept.clients) if (client.issuer !== undefined) this.#clients.set(client.issuer, client);
+    for (const client of kept.clients)
+      if (client.issuer !== undefined) this.#clients.set(client.issuer, client);
     this.#tokens = kept.tokens;
   }
 

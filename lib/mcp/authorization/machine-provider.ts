@@ -26,30 +26,61 @@ type MachineOptions = (ClientCredentialsOptions | PrivateKeyJwtOptions | CrossAp
 const FIRST = 'urn:first-named-issuer';
 
 /** The SDK's provider for a grant in which nobody is asked. What it sends goes to one issuer only. */
-export function createMachineProvider(options: MachineOptions, fetchFn: FetchLike, server: string): OAuthClientProvider {
+export function createMachineProvider(
+  options: MachineOptions,
+  fetchFn: FetchLike,
+  server: string,
+): OAuthClientProvider {
   const issuer = options.expectedIssuer;
   const provider = withFetch(options, issuer ?? FIRST, fetchFn, server);
   return issuer === undefined ? boundToFirst(provider) : provider;
 }
 
-function withFetch(options: MachineOptions, expectedIssuer: string, fetchFn: FetchLike, server: string): OAuthClientProvider {
+function withFetch(
+  options: MachineOptions,
+  expectedIssuer: string,
+  fetchFn: FetchLike,
+  server: string,
+): OAuthClientProvider {
   const { clientId } = options;
   const named = options.clientName === undefined ? {} : { clientName: options.clientName };
   switch (options.kind) {
     case 'clientCredentials':
-      return new ClientCredentialsProvider({ clientId, clientSecret: options.clientSecret, expectedIssuer, ...named, ...scopeOf(options) });
+      return new ClientCredentialsProvider({
+        clientId,
+        clientSecret: options.clientSecret,
+        expectedIssuer,
+        ...named,
+        ...scopeOf(options),
+      });
     case 'privateKeyJwt': {
       const { algorithm, privateKey } = options;
-      return new PrivateKeyJwtProvider({ clientId, privateKey, algorithm, expectedIssuer, ...named, ...scopeOf(options) });
+      return new PrivateKeyJwtProvider({
+        clientId,
+        privateKey,
+        algorithm,
+        expectedIssuer,
+        ...named,
+        ...scopeOf(options),
+      });
     }
     case 'crossApp': {
       const { clientSecret, assertion, identityProvider } = options;
       const ask = (request: GrantRequest): string | Promise<string> => {
         if (assertion !== undefined) return assertion(request);
         if (identityProvider !== undefined) return grantOf(identityProvider, request, fetchFn, server);
-        throw new TroupeError('config_invalid', 'auth.crossApp has neither assertion nor identityProvider', { server });
+        throw new TroupeError('config_invalid', 'auth.crossApp has neither assertion nor identityProvider', {
+          server,
+        });
       };
-      return new CrossAppAccessProvider({ clientId, clientSecret, assertion: ask, expectedIssuer, fetchFn, ...named });
+      return new CrossAppAccessProvider({
+        clientId,
+        clientSecret,
+        assertion: ask,
+        expectedIssuer,
+        fetchFn,
+        ...named,
+      });
     }
   }
 }
@@ -77,7 +108,10 @@ async function grantOf(
 ): Promise<string> {
   const { idToken } = provider;
   const token = typeof idToken === 'string' ? idToken : await idToken();
-  if (token === undefined || token === '') throw new TroupeError('auth_required', 'auth.crossApp.identityProvider.idToken gave no token', { server });
+  if (token === undefined || token === '')
+    throw new TroupeError('auth_required', 'auth.crossApp.identityProvider.idToken gave no token', {
+      server,
+    });
   const exchange = {
     audience: request.authorizationServerUrl,
     resource: request.resourceUrl,

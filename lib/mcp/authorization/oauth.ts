@@ -93,16 +93,26 @@ export class OAuthCredentials implements HttpCredentials {
     if (this.#dpop === undefined || typeof nonce !== 'string') return false;
     const before = this.#dpop.nonceFor(this.#options.serverUrl);
     if (nonce !== before) this.#dpop.rememberNonce(this.#options.serverUrl, nonce);
-    return status === 401 && nonce !== before && /\bdpop\b[^]*use_dpop_nonce/i.test(headers['www-authenticate'] ?? '');
+    return (
+      status === 401 &&
+      nonce !== before &&
+      /\bdpop\b[^]*use_dpop_nonce/i.test(headers['www-authenticate'] ?? '')
+    );
   }
 
   async refused(challenge: HttpChallenge): Promise<boolean> {
     const { status, wwwAuthenticate, used } = challenge;
     const said = parametersOf(wwwAuthenticate);
     if (status === 403 && said.error !== 'insufficient_scope') return false;
-    if (this.#headers !== undefined && used !== undefined && used['authorization'] !== this.#headers['authorization']) return true;
+    if (
+      this.#headers !== undefined &&
+      used !== undefined &&
+      used['authorization'] !== this.#headers['authorization']
+    )
+      return true;
     const need = status === 403 ? this.#stepUp(said) : this.#renewal(said);
-    if (this.#pending !== undefined && !isStrictScopeSuperset(need.scope, this.#pending.scope)) throw this.#waiting(this.#pending);
+    if (this.#pending !== undefined && !isStrictScopeSuperset(need.scope, this.#pending.scope))
+      throw this.#waiting(this.#pending);
     this.#running ??= this.#obtain(need).finally(() => {
       this.#running = undefined;
     });
@@ -125,10 +135,14 @@ export class OAuthCredentials implements HttpCredentials {
   async finish(params: URLSearchParams, bare: boolean): Promise<void> {
     const { server } = this.#options;
     const pending = this.#pending;
-    if (pending === undefined) throw new TroupeError('invalid_request', 'no authorization is under way', { server });
+    if (pending === undefined)
+      throw new TroupeError('invalid_request', 'no authorization is under way', { server });
     const state = params.get('state') ?? undefined;
     if (pending.state !== undefined && state !== pending.state && !(bare && state === undefined)) {
-      throw new TroupeError('denied', 'the answer is not to the question that was asked: its state differs', { server, data: { reason: 'state' } });
+      throw new TroupeError('denied', 'the answer is not to the question that was asked: its state differs', {
+        server,
+        data: { reason: 'state' },
+      });
     }
     const iss = params.get('iss') ?? undefined;
     const code = params.get('code');
@@ -156,7 +170,8 @@ export class OAuthCredentials implements HttpCredentials {
       forceReauthorization: need.wider,
     });
     if (result === 'REDIRECT') {
-      if (this.#pending === undefined) throw new TroupeError('internal', 'a redirect without an address', { server });
+      if (this.#pending === undefined)
+        throw new TroupeError('internal', 'a redirect without an address', { server });
       throw this.#waiting(this.#pending);
     }
     await this.#adopt(true);
@@ -169,7 +184,11 @@ export class OAuthCredentials implements HttpCredentials {
       return await bounded(
         async (signal) => {
           this.#round = { signal, watch };
-          const result = await auth(this.#provider, { serverUrl, fetchFn: (url, init) => this.#fetch(url, init), ...leg });
+          const result = await auth(this.#provider, {
+            serverUrl,
+            fetchFn: (url, init) => this.#fetch(url, init),
+            ...leg,
+          });
           // The flow makes do without a document it could not get; what the guard refused is not made do without.
           if (watch.failure !== undefined && !(watch.failure instanceof TypeError)) throw watch.failure;
           return result;
@@ -187,7 +206,10 @@ export class OAuthCredentials implements HttpCredentials {
 
   #fetch(url: string | URL, init?: RequestInit): Promise<Response> {
     const round = this.#round;
-    if (round === undefined) return Promise.reject(new TroupeError('stopped', 'the authorization is over', { server: this.#options.server }));
+    if (round === undefined)
+      return Promise.reject(
+        new TroupeError('stopped', 'the authorization is over', { server: this.#options.server }),
+      );
     return this.#options.fetchWith(round.signal, round.watch)(url, init);
   }
 
@@ -198,15 +220,23 @@ export class OAuthCredentials implements HttpCredentials {
     if (failure !== undefined) throw failure;
     const loopback = /^(?:localhost|(?:.*\.)localhost|127\.\d+\.\d+\.\d+|\[::1\])$/.test(url.hostname);
     if (url.protocol !== 'https:' && !(url.protocol === 'http:' && loopback)) {
-      throw new TroupeError('denied', `the authorization endpoint ${url.protocol}//${url.host} is not https`, { server, data: { reason: 'insecure_url' } });
+      throw new TroupeError(
+        'denied',
+        `the authorization endpoint ${url.protocol}//${url.host} is not https`,
+        { server, data: { reason: 'insecure_url' } },
+      );
     }
     if (this.#accepted) this.#rounds = 0;
     this.#rounds += 1;
     if (this.#rounds > MAX_ROUNDS) {
-      throw new TroupeError('auth_required', `the server still refuses after ${MAX_ROUNDS} authorizations; authorize() without an answer begins anew`, {
-        server,
-        data: { reason: 'rounds', limit: MAX_ROUNDS },
-      });
+      throw new TroupeError(
+        'auth_required',
+        `the server still refuses after ${MAX_ROUNDS} authorizations; authorize() without an answer begins anew`,
+        {
+          server,
+          data: { reason: 'rounds', limit: MAX_ROUNDS },
+        },
+      );
     }
     this.#pending = {
       url,
@@ -241,14 +271,25 @@ export class OAuthCredentials implements HttpCredentials {
     const scope = computeScopeUnion(this.#scope, this.#tokens?.scope, said.scope);
     if (this.#running === undefined) {
       if (scope === undefined || (this.#scope !== undefined && !isStrictScopeSuperset(scope, this.#scope))) {
-        throw new TroupeError('denied', `the server wants the scope ${said.scope ?? '(none)'}, which was asked for already`, {
-          server: this.#options.server,
-          data: { reason: 'insufficient_scope', ...(said.scope === undefined ? {} : { scope: said.scope }) },
-        });
+        throw new TroupeError(
+          'denied',
+          `the server wants the scope ${said.scope ?? '(none)'}, which was asked for already`,
+          {
+            server: this.#options.server,
+            data: {
+              reason: 'insufficient_scope',
+              ...(said.scope === undefined ? {} : { scope: said.scope }),
+            },
+          },
+        );
       }
       this.#scope = scope;
     }
-    return { scope, resourceMetadataUrl: said.resourceMetadataUrl, wider: isStrictScopeSuperset(scope, this.#tokens?.scope) };
+    return {
+      scope,
+      resourceMetadataUrl: said.resourceMetadataUrl,
+      wider: isStrictScopeSuperset(scope, this.#tokens?.scope),
+    };
   }
 
   async #refusedByServer(params: URLSearchParams, iss: string | undefined): Promise<TroupeError> {
@@ -265,11 +306,16 @@ export class OAuthCredentials implements HttpCredentials {
     }
     this.#pending = undefined;
     const error = params.get('error');
-    if (error === null) return new TroupeError('invalid_request', 'the answer holds neither code nor error', { server });
-    return new TroupeError('auth_required', `the authorization was refused: ${params.get('error_description') ?? error}`, {
-      server,
-      data: { reason: 'refused', error },
-    });
+    if (error === null)
+      return new TroupeError('invalid_request', 'the answer holds neither code nor error', { server });
+    return new TroupeError(
+      'auth_required',
+      `the authorization was refused: ${params.get('error_description') ?? error}`,
+      {
+        server,
+        data: { reason: 'refused', error },
+      },
+    );
   }
 
   #prepare(): Promise<void> {
@@ -293,7 +339,10 @@ export class OAuthCredentials implements HttpCredentials {
     this.#fresh = fresh;
     this.#accepted = false;
     this.#tokens = tokens;
-    this.#headers = tokens === undefined ? undefined : Object.freeze({ authorization: `${bound ? 'DPoP' : 'Bearer'} ${tokens.access_token}` });
+    this.#headers =
+      tokens === undefined
+        ? undefined
+        : Object.freeze({ authorization: `${bound ? 'DPoP' : 'Bearer'} ${tokens.access_token}` });
     this.#loaded = true;
   }
 
@@ -310,11 +359,16 @@ type Challenge = ReturnType<typeof extractWWWAuthenticateParams>;
 
 function parametersOf(wwwAuthenticate: string | undefined): Challenge {
   if (wwwAuthenticate === undefined) return {};
-  return extractWWWAuthenticateParams(new Response(null, { headers: { 'www-authenticate': wwwAuthenticate } }));
+  return extractWWWAuthenticateParams(
+    new Response(null, { headers: { 'www-authenticate': wwwAuthenticate } }),
+  );
 }
 
 /** The provider with its redirect taken over; its own is told too. A proxy, since its methods may use private fields. */
-function redirectingTo(provider: OAuthClientProvider, redirect: (url: URL) => Promise<void>): OAuthClientProvider {
+function redirectingTo(
+  provider: OAuthClientProvider,
+  redirect: (url: URL) => Promise<void>,
+): OAuthClientProvider {
   return new Proxy(provider, {
     get(target, key) {
       if (key === 'redirectToAuthorization') {

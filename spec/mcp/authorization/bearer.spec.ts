@@ -4,14 +4,17 @@ import type { TokenSource } from '../../../lib/mcp/authorization/options.ts';
 import { createVirtualClock } from '../../support/virtual-clock.ts';
 
 const refusal = { status: 401, wwwAuthenticate: undefined };
-const make = (token: TokenSource | undefined, clock = createVirtualClock()): BearerCredentials => new BearerCredentials({ token, clock, server: 'alpha', timeoutMs: 1_000 });
+const make = (token: TokenSource | undefined, clock = createVirtualClock()): BearerCredentials =>
+  new BearerCredentials({ token, clock, server: 'alpha', timeoutMs: 1_000 });
 
 describe('a token of the host', () => {
   it('is at hand without waiting', async () => {
     const credentials = make('t');
     expect(credentials.headers()).toEqual({ authorization: 'Bearer t' });
     expect(credentials.headers()).toBe(credentials.headers());
-    await expect(credentials.refused({ ...refusal, used: { authorization: 'Bearer t' } })).resolves.toBe(true);
+    await expect(credentials.refused({ ...refusal, used: { authorization: 'Bearer t' } })).resolves.toBe(
+      true,
+    );
     await expect(credentials.refused(refusal)).resolves.toBe(false);
   });
 
@@ -28,7 +31,9 @@ describe('a token of the host', () => {
     const credentials = make(() => Promise.resolve(`t${++count}`));
     const [first] = await Promise.all([credentials.headers(), credentials.headers()]);
     expect(first).toEqual({ authorization: 'Bearer t1' });
-    const help = await Promise.all(Array.from({ length: 20 }, () => credentials.refused({ ...refusal, used: first })));
+    const help = await Promise.all(
+      Array.from({ length: 20 }, () => credentials.refused({ ...refusal, used: first })),
+    );
     expect([new Set(help), count]).toEqual([new Set([true]), 2]);
     // One that was refused with the old token, late: there is a newer one already.
     await expect(credentials.refused({ ...refusal, used: first })).resolves.toBe(true);

@@ -28,7 +28,12 @@ describe('bounded work', () => {
     }, limits(clock));
     const error = late.catch((cause: unknown) => cause);
     await clock.advance(100);
-    expect(await error).toMatchObject({ code: 'unavailable', server: 'alpha', message: expect.stringMatching(/the login.*100 ms/), data: { limitMs: 100 } });
+    expect(await error).toMatchObject({
+      code: 'unavailable',
+      server: 'alpha',
+      message: expect.stringMatching(/the login.*100 ms/),
+      data: { limitMs: 100 },
+    });
     expect([aborted, clock.armed]).toEqual([true, 0]);
   });
 });

@@ -5,10 +5,19 @@ import { readAnswer } from '../../../lib/mcp/authorization/answer.ts';
 import { createCredentials, type Credentials } from '../../../lib/mcp/authorization/credentials.ts';
 import type { CredentialOptions } from '../../../lib/mcp/authorization/options.ts';
 import type { HttpCredentials } from '../../../lib/mcp/transports/http-headers.ts';
-import { createAuthorizationWorld, send, type AuthorizationWorld } from '../../support/authorization-world.ts';
+import {
+  createAuthorizationWorld,
+  send,
+  type AuthorizationWorld,
+} from '../../support/authorization-world.ts';
 import { limits } from '../../support/http-fixture.ts';
 
-const ROBOT = { kind: 'clientCredentials', clientId: 'robot', clientSecret: 's3cret', timeoutMs: 5_000 } as const;
+const ROBOT = {
+  kind: 'clientCredentials',
+  clientId: 'robot',
+  clientSecret: 's3cret',
+  timeoutMs: 5_000,
+} as const;
 const refusal = { status: 401, wwwAuthenticate: 'Bearer' };
 
 let world: AuthorizationWorld;
@@ -36,19 +45,27 @@ function credentialsOf(auth: CredentialOptions): { credentials: Credentials; htt
 }
 
 function claims(proof: string | undefined): Record<string, unknown> {
-  return JSON.parse(Buffer.from(proof?.split('.')[1] ?? '', 'base64url').toString()) as Record<string, unknown>;
+  return JSON.parse(Buffer.from(proof?.split('.')[1] ?? '', 'base64url').toString()) as Record<
+    string,
+    unknown
+  >;
 }
 
 describe('a token bound to our key', () => {
   const bound = (): void =>
-    world.override('as /token', (_visit, response) => send(response, 200, { access_token: 'bound', token_type: 'DPoP', expires_in: 60 }));
+    world.override('as /token', (_visit, response) =>
+      send(response, 200, { access_token: 'bound', token_type: 'DPoP', expires_in: 60 }),
+    );
   const target = { method: 'POST', url: new URL('http://h/mcp?q=1') } as const;
 
   it('travels with a proof for method, address and token, new each time', async () => {
     bound();
     const { http } = credentialsOf({ ...ROBOT, dpop: true });
     await expect(http.refused(refusal)).resolves.toBe(true);
-    expect(claims(world.asked('/token')[0]?.headers['dpop'] as string)).toMatchObject({ htm: 'POST', htu: `${world.issuer}/token` });
+    expect(claims(world.asked('/token')[0]?.headers['dpop'] as string)).toMatchObject({
+      htm: 'POST',
+      htu: `${world.issuer}/token`,
+    });
     const first = await http.headers(target);
     const second = await http.headers({ ...target, method: 'GET' });
     expect(first?.['authorization']).toBe('DPoP bound');
@@ -99,9 +116,15 @@ describe('credentials of an authorization server', () => {
   });
 
   it('keep asking the same question until it is answered or forgotten', async () => {
-    const { credentials, http } = credentialsOf({ kind: 'oauth', redirectUrl: 'http://localhost/cb', timeoutMs: 5_000 });
+    const { credentials, http } = credentialsOf({
+      kind: 'oauth',
+      redirectUrl: 'http://localhost/cb',
+      timeoutMs: 5_000,
+    });
     const ask = async (): Promise<{ authorizationUrl: string; state: string }> => {
-      const error = (await http.refused(refusal).catch((cause: unknown) => cause)) as { data: { authorizationUrl: string; state: string } };
+      const error = (await http.refused(refusal).catch((cause: unknown) => cause)) as {
+        data: { authorizationUrl: string; state: string };
+      };
       return error.data;
     };
     const [first, again] = [await ask(), await ask()];
@@ -109,7 +132,9 @@ describe('credentials of an authorization server', () => {
     expect([credentials.awaits(first.state), credentials.awaits('other')]).toEqual([true, false]);
     credentials.restart();
     expect(credentials.awaits(first.state)).toBe(false);
-    await expect(credentials.answer(readAnswer({ code: 'c', state: first.state }, 'alpha'))).rejects.toMatchObject({ code: 'invalid_request' });
+    await expect(
+      credentials.answer(readAnswer({ code: 'c', state: first.state }, 'alpha')),
+    ).rejects.toMatchObject({ code: 'invalid_request' });
     expect((await ask()).state).not.toBe(first.state);
   });
 
@@ -152,10 +177,15 @@ describe('credentials of an authorization server', () => {
     }
     const provider = new Provider();
     const { credentials, http } = credentialsOf({ kind: 'provider', provider, timeoutMs: 5_000 });
-    await expect(http.refused(refusal)).rejects.toMatchObject({ code: 'auth_required', data: { authorizationUrl: expect.stringContaining('/authorize?') } });
+    await expect(http.refused(refusal)).rejects.toMatchObject({
+      code: 'auth_required',
+      data: { authorizationUrl: expect.stringContaining('/authorize?') },
+    });
     expect(provider.told).toHaveLength(1);
     await credentials.answer(readAnswer({ url: await world.agree(provider.told[0] ?? '') }, 'alpha'));
     expect(provider.tokens()).toMatchObject({ token_type: 'Bearer' });
-    expect(http.headers({ method: 'POST', url: new URL(world.url) })).toMatchObject({ authorization: expect.stringMatching(/^Bearer/) });
+    expect(http.headers({ method: 'POST', url: new URL(world.url) })).toMatchObject({
+      authorization: expect.stringMatching(/^Bearer/),
+    });
   });
 });

@@ -8,7 +8,11 @@ const robot = { kind: 'clientCredentials', clientId: 'c', clientSecret: 's' } as
 describe('the provider of a grant in which nobody is asked', () => {
   it('gives its secret to the expected issuer only', async () => {
     const provider = createMachineProvider({ ...robot, expectedIssuer: 'https://a' }, nobody, 'alpha');
-    expect(await provider.clientInformation({ issuer: 'https://b' })).toEqual({ client_id: 'c', client_secret: 's', issuer: 'https://a' });
+    expect(await provider.clientInformation({ issuer: 'https://b' })).toEqual({
+      client_id: 'c',
+      client_secret: 's',
+      issuer: 'https://a',
+    });
   });
 
   it('stays with the first issuer that the server names', async () => {
@@ -21,14 +25,26 @@ describe('the provider of a grant in which nobody is asked', () => {
   it('asks the identity provider for a grant, with the token of its user', async () => {
     const seen: { url: string; body: string }[] = [];
     const fetchFn: FetchLike = (url, init) => {
-      seen.push({ url: String(url), body: String(init?.body) });
-      const grant = { access_token: 'grant', issued_token_type: 'urn:ietf:params:oauth:token-type:id-jag', token_type: 'N_A' };
+      seen.push({ url: String(url), body: init?.body as string });
+      const grant = {
+        access_token: 'grant',
+        issued_token_type: 'urn:ietf:params:oauth:token-type:id-jag',
+        token_type: 'N_A',
+      };
       return Promise.resolve(Response.json(grant));
     };
-    const identityProvider = { clientId: 'i', idToken: async () => 'id-token', tokenEndpoint: 'https://idp/token' };
-    const provider = createMachineProvider({ kind: 'crossApp', clientId: 'c', clientSecret: 's', expectedIssuer: 'https://a', identityProvider }, fetchFn, 'alpha');
-    provider.saveAuthorizationServerUrl?.('https://a');
-    provider.saveResourceUrl?.('https://h/mcp');
+    const identityProvider = {
+      clientId: 'i',
+      idToken: async () => 'id-token',
+      tokenEndpoint: 'https://idp/token',
+    };
+    const provider = createMachineProvider(
+      { kind: 'crossApp', clientId: 'c', clientSecret: 's', expectedIssuer: 'https://a', identityProvider },
+      fetchFn,
+      'alpha',
+    );
+    await provider.saveAuthorizationServerUrl?.('https://a');
+    await provider.saveResourceUrl?.('https://h/mcp');
     const params = await provider.prepareTokenRequest?.('x');
     expect(params?.get('assertion')).toBe('grant');
     expect(seen.map(({ url }) => url)).toEqual(['https://idp/token']);
@@ -43,9 +59,13 @@ describe('the provider of a grant in which nobody is asked', () => {
 
   it('takes a grant of the host itself', async () => {
     const assertion = ({ resourceUrl }: { resourceUrl: string }): string => `grant for ${resourceUrl}`;
-    const provider = createMachineProvider({ kind: 'crossApp', clientId: 'c', clientSecret: 's', expectedIssuer: 'https://a', assertion }, nobody, 'alpha');
-    provider.saveAuthorizationServerUrl?.('https://a');
-    provider.saveResourceUrl?.('https://h/mcp');
+    const provider = createMachineProvider(
+      { kind: 'crossApp', clientId: 'c', clientSecret: 's', expectedIssuer: 'https://a', assertion },
+      nobody,
+      'alpha',
+    );
+    await provider.saveAuthorizationServerUrl?.('https://a');
+    await provider.saveResourceUrl?.('https://h/mcp');
     expect((await provider.prepareTokenRequest?.())?.get('assertion')).toBe('grant for https://h/mcp');
   });
 });
