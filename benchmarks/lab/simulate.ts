@@ -389,7 +389,7 @@ class Call implements Happening {
   readonly id: number;
   readonly size: number;
   readonly key: number;
-  readonly then: (() => void) | undefined;
+  readonly whenDone: (() => void) | undefined;
   readonly hash: number | undefined;
   readonly expiresAt: number;
   readonly operation: 'unsafe' | 'read';
@@ -413,7 +413,7 @@ class Call implements Happening {
     this.id = id;
     this.size = size;
     this.key = key;
-    this.then = then;
+    this.whenDone = then;
     this.hash = key < 0 ? undefined : mix32(key + 1);
     this.expiresAt = kernel.now() + (scenario.deadlineMs ?? Infinity);
     this.operation = scenario.retry?.operation ?? 'read';
@@ -480,7 +480,7 @@ class Call implements Happening {
   #end(ok: boolean, rejected: boolean): void {
     this.done = true;
     this.world.ended(this.id, ok, rejected);
-    this.then?.();
+    this.whenDone?.();
   }
 }
 
