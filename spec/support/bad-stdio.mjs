@@ -137,6 +137,17 @@ const modes = {
       return true;
     },
   },
+  /** Reads no more once it has listed its tools. */
+  deaf: {
+    take(message) {
+      if (message.method === 'tools/call') {
+        live();
+        lines.pause();
+        process.stdin.pause();
+      }
+      return message.method === 'tools/call';
+    },
+  },
   'ignore-sigterm': {
     start() {
       live();

@@ -113,7 +113,13 @@ export class Dispatcher {
     for (let from = 0; from < waiting.length; from += MAX_BATCH) {
       const group = waiting.slice(from, from + MAX_BATCH);
       const failed = (error: unknown): void => {
-        for (const { id, method } of group) this.unanswered(id, isTroupeError(error) ? error : unserialisable(method, error));
+        for (const message of group) {
+          const { id, method } = message;
+          const call = this.#pending.get(id)?.call;
+          // One that cannot be written spoils the transmission, but not the others.
+          if (group.length > 1 && call !== undefined && isUnwritable(error)) this.#send(message, call);
+          else this.unanswered(id, isTroupeError(error) ? error : unserialisable(method, error));
+        }
       };
       try {
         const accepted = group.length === 1 ? this.#channel.send(group[0] as RpcRequest) : this.#channel.sendBatch?.(group);
@@ -269,6 +275,10 @@ export class Dispatcher {
     const { server, connection } = this.#options;
     this.#options.onOddity(new TroupeError('invalid_response', detail, { server, connection, delivery: 'answered', cause }));
   }
+}
+
+function isUnwritable(error: unknown): boolean {
+  return !isTroupeError(error) || (error.code === 'invalid_request' && error.delivery === 'unsent');
 }
 
 /** The only thing of ours that throws on the way to a channel: arguments with a cycle, a BigInt, a throwing `toJSON`. */
