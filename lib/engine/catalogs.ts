@@ -12,6 +12,7 @@ import type { Listed, ListResult } from './contract.ts';
 import type { ListOutcome } from './listing.ts';
 import type { Replica, Server } from './server.ts';
 import { LIST_KINDS } from './session-lists.ts';
+import type { Trust } from './trust.ts';
 
 /** What all servers list, as one catalog that is swapped whole; lists come in, lookups go out. */
 export interface Catalogs {
@@ -28,7 +29,7 @@ export interface Catalogs {
   reorder(names: readonly string[]): void;
 }
 
-export function createCatalogs(deps: { readonly config: Config; readonly clock: Clock; readonly bus: EventBus }): Catalogs {
+export function createCatalogs(deps: { readonly config: Config; readonly clock: Clock; readonly bus: EventBus; readonly trust: () => Pick<Trust, 'review' | 'held'> }): Catalogs {
   const { config, clock, bus } = deps;
   const listedKinds = new Map<string, Set<ListKind>>();
   /** Whose lists stand in the catalog, by server. */
@@ -62,6 +63,8 @@ export function createCatalogs(deps: { readonly config: Config; readonly clock: 
     for (const { item, reason } of skipped) {
       bus.emit({ type: 'catalog.item_skipped', at: clock.wallTime(), server: server.name, kind, item, reason });
     }
+    // Before it is exposed: nobody shall see or call what has not been compared with what was accepted.
+    if (kind === 'tools') deps.trust().review(server.config, kept);
     const before = catalog.inventory(server.name) ?? emptyInventory(server.name, clock.now());
     const list = {
       items: kept,
@@ -108,7 +111,9 @@ export function createCatalogs(deps: { readonly config: Config; readonly clock: 
       });
       const listed = new Set(parts.map(({ server }) => server));
       const merged = mergeLists<Json & Listed>([...parts, ...outcomes.flatMap((o) => (listed.has(o.server) ? [] : [missing(o)]))], clock.now());
-      return { items: merged.items, failures: merged.failures, ttlMs: merged.ttlMs, cacheScope: merged.cacheScope };
+      const held = kind === 'tools' ? deps.trust().held : undefined;
+      const items = held === undefined ? merged.items : merged.items.filter(({ server, originalName }) => !held(server, originalName));
+      return { items, failures: merged.failures, ttlMs: merged.ttlMs, cacheScope: merged.cacheScope };
     },
 
     counts(server) {

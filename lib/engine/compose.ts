@@ -12,6 +12,7 @@ import { createVerdicts } from '../mcp/session/verdicts.ts';
 import { createValidators } from '../mcp/wire/validators.ts';
 import { createRoutingRules } from '../routing/rules.ts';
 import { compileGlob } from '../security/glob.ts';
+import type { Explanation } from '../security/policy-engine.ts';
 import { createRedactor } from '../security/redaction.ts';
 import type { VaultKeySource } from '../security/vault-key.ts';
 import { createFleetStream, type FleetSnapshot, type FleetStream } from '../supervision/fleet.ts';
@@ -20,13 +21,13 @@ import { createStartGate } from '../supervision/start-gate.ts';
 import { createEventBus, type EventBus } from '../telemetry/event-bus.ts';
 import { cleanBus, cleanError, cleanLogger } from './clean.ts';
 import { createCatalogs, type Catalogs } from './catalogs.ts';
-import type { ListResult } from './contract.ts';
+import type { ExplainRequest, ListResult } from './contract.ts';
 import { createInboundDoor } from './inbound.ts';
 import { createLink } from './links.ts';
 import type { ListOutcome } from './listing.ts';
 import { buildPipeline } from './pipeline.ts';
 import { createRequestFactory, type RequestFactory, type RequestOptions, type RequestShape } from './request-factory.ts';
-import { holderOf, unknownTo, type ResolveDeps } from './resolve.ts';
+import { holderOf, locate, unknownTo, type ResolveDeps } from './resolve.ts';
 import { secretsOf } from './secrets.ts';
 import { Server, type ServerDeps } from './server.ts';
 import { takeSnapshot } from './snapshot.ts';
@@ -71,6 +72,7 @@ export interface EngineParts {
   reorder(names: readonly string[]): void;
   dispose(): void;
   readonly trust: Trust;
+  explain(request: ExplainRequest): Promise<Explanation>;
   /** The same without our secrets in it. */
   clean(error: TroupeError): TroupeError;
   redacted(value: Json): Json;
@@ -178,6 +180,13 @@ export function compileEngine(config: Config): EngineParts {
     counts: catalogs.counts,
     subscribe: (uri, listener, options, begin) => subscribe({ uri, listener, options, begin, clock, servers, catalog: catalogs.current, knows: catalogs.knows, guard: trust.guard }),
     trust,
+    explain({ method, params, server, principal }) {
+      const ref = params?.['ref'] as Json | undefined;
+      const target = params?.['name'] ?? params?.['uri'] ?? ref?.['name'] ?? ref?.['uri'];
+      const shape = { method, params, server, target: typeof target === 'string' ? target : undefined };
+      const { request } = requests.create(shape, principal === undefined ? undefined : { principal }, config.timeoutMs);
+      return trust.explain(request, locate(request, resolving));
+    },
     clean: (error) => cleanError(error, redactor),
     redacted: (value) => redactor.value(value) as Json,
     addServer(server) {

@@ -5,6 +5,9 @@ import type { EngineConfig, ServerConfig } from '../config/config.ts';
 import type { ConnectionState, EngineEvent, EngineEventType, EventOf, ProcessState } from '../core/events.ts';
 import type { TroupeError } from '../core/errors.ts';
 import type { Json } from '../core/json-rpc.ts';
+import type { Principal } from '../core/request.ts';
+import type { AuditVerdict } from '../security/audit-verify.ts';
+import type { Explanation } from '../security/policy-engine.ts';
 import type { FleetSnapshot } from '../supervision/fleet.ts';
 import type { AggregateRequest, AggregateResult, FanOutRequest, FanOutResult } from './fan-out.ts';
 import type { RequestOptions } from './request-factory.ts';
@@ -54,6 +57,10 @@ export interface RawRequest {
   readonly params?: Json | undefined;
   /** May be left out where the method names what it is about, or where there is one server only. */
   readonly server?: string | undefined;
+}
+
+export interface ExplainRequest extends RawRequest {
+  readonly principal?: Principal | string | undefined;
 }
 
 export type BatchResult =
@@ -114,6 +121,16 @@ export interface Engine {
    * settles when the connections stand or have failed.
    */
   authorize(server: string, answer?: Json): Promise<void>;
+
+  /**
+   * Accepts what a server is now: one tool, or the server with all its tools and the way it is started. Rejects with
+   * `not_found`, `denied` (more than this tool is in question) or `unsupported` where nothing is pinned.
+   */
+  approve(server: string, tool?: string): Promise<void>;
+  /** Why a request would be allowed or denied; asks no server. For the host's eyes: it names rules and hidden things. */
+  explain(request: ExplainRequest): Promise<Explanation>;
+  /** Reads the audit file and names the first bad record. Rejects with `unsupported` where there is none. */
+  verifyAudit(): Promise<AuditVerdict>;
 
   /** A plain JSON tree of servers, connections and sessions, secrets redacted; ready for a bug report. */
   inspect(): Json;

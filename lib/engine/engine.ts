@@ -4,23 +4,25 @@ import { normalise, withServer, withoutServer } from '../config/normalise.ts';
 import { sameServer } from '../config/same.ts';
 import { Cancellation, watchSignal } from '../core/cancellation.ts';
 import type { Clock } from '../core/clock.ts';
-import { TroupeError, isTroupeError } from '../core/errors.ts';
+import { TroupeError } from '../core/errors.ts';
 import type { EngineEvent, EngineEventType, EventOf, ListKind } from '../core/events.ts';
 import type { Handler } from '../core/interceptor.ts';
 import { isJson, type Json } from '../core/json-rpc.ts';
 import type { Request } from '../core/request.ts';
 import type { FleetSnapshot } from '../supervision/fleet.ts';
+import type { AuditVerdict } from '../security/audit-verify.ts';
+import type { Explanation } from '../security/policy-engine.ts';
 import { STRATEGY_NAMES } from '../routing/strategy-registry.ts';
 import { reconcile } from '../supervision/reconcile.ts';
 import { Supervisor } from '../supervision/supervisor.ts';
 import { compileEngine, type EngineParts } from './compose.ts';
 import { batch } from '../resilience/batch.ts';
-import type { BatchResult, ConnectionView, Engine, ListResult, RawRequest } from './contract.ts';
+import type { BatchResult, ConnectionView, Engine, ExplainRequest, ListResult, RawRequest } from './contract.ts';
 import { aggregate, fanOut, type AggregateRequest, type AggregateResult, type FanOutDeps, type FanOutRequest, type FanOutResult } from './fan-out.ts';
 import { harmless } from './harmless.ts';
 import { inspect } from './inspect.ts';
 import { LIST_PARAMS, listServers } from './lists.ts';
-import { checkArguments, checkText, type RequestOptions, type RequestShape } from './request-factory.ts';
+import { checkArguments, checkText, principalOf, type RequestOptions, type RequestShape } from './request-factory.ts';
 import { routingOf, type Server } from './server.ts';
 import type { ResourceListener, Subscription } from './watched-resources.ts';
 
@@ -52,7 +54,13 @@ class TroupeEngine implements Engine {
       members: () => [...this.#parts.servers.values()],
       onStopped: () => this.#parts.dispose(),
     });
-    for (const server of config.servers) this.#parts.addServer(server);
+    try {
+      for (const server of config.servers) this.#parts.addServer(server);
+    } catch (error) {
+      // An engine that is not made holds no audit file.
+      this.#parts.dispose();
+      throw error;
+    }
   }
 
   async start(): Promise<FleetSnapshot> {
@@ -126,7 +134,9 @@ class TroupeEngine implements Engine {
   async subscribeResource(uri: string, listener: ResourceListener, options?: RequestOptions): Promise<Subscription> {
     checkText(uri, 'the URI of the resource');
     if (typeof listener !== 'function') throw new TroupeError('invalid_request', 'subscribeResource needs a listener');
-    return this.#parts.subscribe(uri, listener, options, this.#begin);
+    return this.#parts.subscribe(uri, listener, options, this.#begin).catch((error: unknown) => {
+      throw this.#parts.clean(TroupeError.from(error));
+    });
   }
 
   request(request: RawRequest, options?: RequestOptions): Promise<Json> {
@@ -191,7 +201,20 @@ class TroupeEngine implements Engine {
   }
 
   inspect(): Json {
-    return inspect(this.#config, this.#parts);
+    return this.#parts.redacted(inspect(this.#config, this.#parts));
+  }
+
+  async approve(server: string, tool?: string): Promise<void> {
+    this.#server(server);
+    this.#parts.trust.approve(server, tool);
+  }
+
+  explain(request: ExplainRequest): Promise<Explanation> {
+    return this.#parts.explain(request);
+  }
+
+  verifyAudit(): Promise<AuditVerdict> {
+    return this.#parts.trust.verify();
   }
 
   add(name: string, config: ServerConfig): Promise<void> {
@@ -209,7 +232,10 @@ class TroupeEngine implements Engine {
 
   reconfigure(config: EngineConfig): Promise<void> {
     const next = normalise(config, KNOWN);
-    return this.#change(() => this.#apply({ ...this.#config, servers: next.servers }));
+    return this.#change(async () => {
+      this.#parts.trust.reconfigure(next);
+      await this.#apply({ ...this.#config, servers: next.servers });
+    });
   }
 
   /** Changes of the fleet happen one after the other. */
@@ -241,6 +267,8 @@ class TroupeEngine implements Engine {
   #server(name: string): Server {
     const server = this.#parts.servers.get(name);
     if (server !== undefined) return server;
+    // Under a policy not everybody may know who else is there.
+    if (this.#parts.trust.sight !== undefined) throw new TroupeError('not_found', `no server "${name}"`);
     const known = [...this.#parts.servers.keys()];
     throw new TroupeError('not_found', `no server "${name}"; there are ${known.join(', ') || 'none'}`);
   }
@@ -258,7 +286,8 @@ class TroupeEngine implements Engine {
       const { items, failures } = await this.#list(kind, options);
       return { [kind]: items, failures };
     }
-    const target = params?.['name'] ?? params?.['uri'];
+    const ref = params?.['ref'] as Json | undefined;
+    const target = params?.['name'] ?? params?.['uri'] ?? ref?.['name'] ?? ref?.['uri'];
     return this.#run(
       () => ({ method, params, server: request.server, target: typeof target === 'string' ? target : undefined, batch: inBatch }),
       options,
@@ -270,7 +299,10 @@ class TroupeEngine implements Engine {
       now: () => this.#clock.now(),
       members: (wanted) => {
         for (const name of wanted ?? []) this.#server(name);
-        return wanted ?? [...this.#parts.servers.keys()];
+        if (wanted !== undefined) return wanted;
+        const { sight } = this.#parts.trust;
+        const principal = options?.principal === undefined ? this.#config.principal : principalOf(options.principal);
+        return [...this.#parts.servers.keys()].filter((name) => sight?.hides(name, principal) !== true);
       },
       leg: (server) => {
         const aborter = new AbortController();
@@ -291,7 +323,7 @@ class TroupeEngine implements Engine {
       this.#settled(request, undefined);
       return result;
     } catch (error) {
-      const failure = isTroupeError(error) ? error : TroupeError.from(error, { server: request.server });
+      const failure = this.#parts.clean(TroupeError.from(error, { server: request.server }));
       this.#settled(request, failure);
       throw failure;
     } finally {

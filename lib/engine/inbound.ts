@@ -37,7 +37,7 @@ export interface InboundOptions {
   /** How long the host may take over one answer, milliseconds. */
   readonly timeoutMs: number;
   /** Decides whether a server may ask; denies by throwing. */
-  readonly permit?: ((from: Asker, method: string, params: Json | undefined) => void) | undefined;
+  readonly permit?: ((from: Asker, method: string, params: Json | undefined) => void | Promise<void>) | undefined;
   /** Records what was asked and how it ended. */
   readonly record?: ((from: Asker, method: string, params: Json | undefined, error: TroupeError | undefined) => void) | undefined;
 }
@@ -75,7 +75,8 @@ export function createInboundDoor(options: InboundOptions): Inbound {
     try {
       used.enter(options.limits(from.server), clock.now(), from.server, method);
       entered = true;
-      options.permit?.(from, method, params);
+      const pending = options.permit?.(from, method, params);
+      if (pending !== undefined) await pending;
       return await callHost(options, from, method, params ?? {}, signal);
     } catch (error) {
       failed = isTroupeError(error)

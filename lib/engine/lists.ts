@@ -1,5 +1,7 @@
 import { TroupeError } from '../core/errors.ts';
 import type { ListKind } from '../core/events.ts';
+import type { Json } from '../core/json-rpc.ts';
+import type { Request } from '../core/request.ts';
 import { LIST_METHODS } from '../mcp/session/list.ts';
 import type { EngineParts } from './compose.ts';
 import type { ListResult } from './contract.ts';
@@ -43,9 +45,25 @@ export async function listServers(
       ),
     );
     if (options?.signal?.aborted === true) request.cancellation.throwIfCancelled();
-    return parts.listed(kind, outcomes);
+    const listed = parts.listed(kind, outcomes);
+    const failures = listed.failures.map((row) => ({ ...row, error: parts.clean(row.error) }));
+    return await seenBy(parts, kind, request, { ...listed, failures });
   } finally {
     disarm();
     done();
   }
+}
+
+/** The list without what the principal may not see, on record like any other operation. */
+async function seenBy(parts: EngineParts, kind: ListKind, request: Request, whole: ListResult): Promise<ListResult> {
+  const { trust } = parts;
+  if (trust.layers.length === 0) return whole;
+  const response = await trust.guard(request, () => Promise.resolve({ [kind]: whole.items } as Json));
+  const items = response[kind] as ListResult['items'];
+  const { sight } = trust;
+  if (sight === undefined) return { ...whole, items };
+  const known = new Set(items.map(({ server }) => server));
+  // That a server failed tells that it is there.
+  const failures = whole.failures.filter(({ server }) => known.has(server) || !sight.hides(server, request.principal));
+  return { ...whole, items, failures };
 }

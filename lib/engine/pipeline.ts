@@ -21,6 +21,7 @@ import type { EventBus } from '../telemetry/event-bus.ts';
 import { failover, hasStandIn } from './failover.ts';
 import type { Inbound } from './inbound.ts';
 import { resolve } from './resolve.ts';
+import type { Trust } from './trust.ts';
 
 import type { Server } from './server.ts';
 
@@ -36,6 +37,7 @@ export interface PipelineDeps {
   readonly inbound: Inbound;
   readonly connections: ConnectionPool;
   readonly rules: RoutingRules;
+  readonly trust: Trust;
 }
 
 /** `logging/setLevel` in both eras: now and for each later session. */
@@ -87,7 +89,11 @@ export function buildPipeline(deps: PipelineDeps): Handler {
     // The host's own: above resolve, since they may rewrite the name.
     ...config.interceptors,
     // From name to server: above everything that needs to know the server.
-    resolve({ catalog: deps.catalog, knows: deps.knows, servers, rules: deps.rules }),
+    resolve({ catalog: deps.catalog, knows: deps.knows, servers, rules: deps.rules, sight: deps.trust.sight }),
+    // Audit above policy: a refusal is recorded too. Policy above cache, so that a refusal is never answered from memory,
+    // and below resolve, since it judges servers and their own names. Quarantine below policy: who may not know a tool does
+    // not learn that it is held.
+    ...deps.trust.layers,
     // The level outlives sessions, so the server keeps it; below resolve, since it needs the server.
     logLevel(servers),
     // Above failover: what is remembered is asked of nobody. Reads only, opt-in for tools.

@@ -85,7 +85,7 @@ function withMeta(params: Json | undefined, meta: Json | undefined): Json | unde
   return { ...params, _meta: { ...(isJson(own) ? own : {}), ...meta } };
 }
 
-function principalOf(principal: Principal | string): Principal {
+export function principalOf(principal: Principal | string): Principal {
   return typeof principal === 'string' ? { id: principal } : principal;
 }
 

@@ -1,4 +1,4 @@
-import type { Catalog } from '../catalog/catalog.ts';
+import type { Catalog, LookupOptions } from '../catalog/catalog.ts';
 import { TroupeError } from '../core/errors.ts';
 import type { ListKind } from '../core/events.ts';
 import type { Handler, Interceptor, Response } from '../core/interceptor.ts';
@@ -8,6 +8,7 @@ import type { RoutingRules } from '../routing/rules.ts';
 import { hasStandIn } from './failover.ts';
 import { ensureListed } from './listing.ts';
 import type { Server } from './server.ts';
+import type { Sight } from './trust.ts';
 
 export interface ResolveDeps {
   readonly catalog: () => Catalog;
@@ -16,16 +17,18 @@ export interface ResolveDeps {
   readonly servers: ReadonlyMap<string, Server>;
   /** The host's word on where resources are; it counts before what servers list. */
   readonly rules: RoutingRules;
+  /** What the principal can know of; `undefined` without a policy. */
+  readonly sight?: Sight | undefined;
 }
 
 /** What finds the server of a method: its kind of list, and where the name stands in the params. */
 interface Finder {
   readonly kind: ListKind;
   /** The server and the params as it knows them; throws `not_found` or `ambiguous_name`. */
-  find(request: Asked, catalog: Catalog, among: readonly string[] | undefined, rules: RoutingRules): Found;
+  find(request: Asked, catalog: Catalog, among: LookupOptions | undefined, rules: RoutingRules): Found;
 }
 
-type Asked = Pick<Request, 'params' | 'target'>;
+type Asked = Pick<Request, 'params' | 'target' | 'method'> & { readonly principal?: Request['principal'] };
 
 interface Found {
   readonly server: string;
@@ -53,7 +56,7 @@ export function resolve(deps: ResolveDeps): Interceptor {
 }
 
 /** The server that a request of this shape would go to by what is known now. */
-export function holderOf(request: Pick<Request, 'method' | 'params' | 'target'>, deps: ResolveDeps): Server | undefined {
+export function holderOf(request: Asked, deps: ResolveDeps): Server | undefined {
   const finder = FINDERS[request.method];
   const found = finder === undefined ? undefined : attempt(finder, request, deps);
   if (found !== undefined && !(found instanceof TroupeError)) return deps.servers.get(found.server);
@@ -67,21 +70,74 @@ function isLikely({ name }: Server, { target }: Pick<Request, 'target'>): boolea
   return target?.startsWith(`${name}__`) === true;
 }
 
+/** The request as the policy would see it, by what is known now; `undefined` where nobody has such a thing. */
+export function locate(request: Request, deps: ResolveDeps): Request | undefined {
+  const finder = FINDERS[request.method === 'resources/subscribe' ? 'resources/read' : request.method];
+  if (finder === undefined) {
+    const [first, ...rest] = deps.servers.keys();
+    return request.server !== undefined || first === undefined || rest.length > 0 ? request : amend(request, { server: first });
+  }
+  const found = attempt(finder, request, deps, request.server === undefined ? undefined : [request.server]);
+  return found instanceof TroupeError ? undefined : amend(request, { server: found.server, params: found.params });
+}
+
 /** The search as a value: not finding is an ordinary outcome here. */
 function attempt(finder: Finder, request: Asked, deps: ResolveDeps, among?: readonly string[]): Found | TroupeError {
+  const { sight } = deps;
+  if (sight === undefined) return tryFind(finder, request, deps, lookup(among));
+  const visible = sight.visible(request.principal, finder.kind);
+  const found = tryFind(finder, request, deps, { ...lookup(among), visible });
+  if (!(found instanceof TroupeError)) return found;
+  // What may not be seen goes on to the policy all the same: to be refused there, on record, with the error of here; or
+  // to be let through, where a rule allows the use and forbids only the sight.
+  const hidden = tryFind(finder, request, deps, lookup(among));
+  if (!(hidden instanceof TroupeError)) return hidden;
+  return sight.vague ? plain(found, request) : found;
+}
+
+function tryFind(finder: Finder, request: Asked, deps: ResolveDeps, options: LookupOptions | undefined): Found | TroupeError {
   try {
-    return finder.find(request, deps.catalog(), among, deps.rules);
+    return finder.find(request, deps.catalog(), options, deps.rules);
   } catch (error) {
     return TroupeError.from(error);
   }
 }
 
+/** Without the names of others: a policy that cannot be asked in passing has not said who may know them. */
+function plain({ code }: TroupeError, request: Asked): TroupeError {
+  const what = `"${nameOf(request)}"`;
+  return new TroupeError(code, code === 'ambiguous_name' ? `${what} is the name of more than one; give the exposed name` : `nothing is known as ${what}`);
+}
+
+function nameOf({ target, method }: Asked): string {
+  return target ?? method;
+}
+
+/** The error for a name that nobody knows, as the principal would get it: what is hidden must not differ from it. */
+export function unknownTo(request: Request, deps: ResolveDeps): TroupeError {
+  const { sight } = deps;
+  const finder = FINDERS[request.method === 'resources/subscribe' ? 'resources/read' : request.method];
+  if (finder === undefined || sight?.vague !== false) return plain(new TroupeError('not_found', ''), request);
+  const visible = sight.visible(request.principal, finder.kind);
+  const asked = request.method === 'completion/complete' ? { ...request, params: { ref: refOf(request) } } : request;
+  const found = tryFind(finder, asked, deps, { visible });
+  // Found after all, at another server that may be seen: the name is known, but not of this one.
+  return found instanceof TroupeError && found.code === 'not_found' ? found : plain(new TroupeError('not_found', ''), request);
+}
+
+/** As the caller wrote it: by now the params carry the server's own name. */
+function refOf({ params, target }: Request): Json {
+  const ref = params?.['ref'];
+  if (!isJson(ref)) return {};
+  return ref['type'] === 'ref/prompt' && target !== undefined ? { ...ref, name: target } : ref;
+}
+
 /** The caller named the server; an exposed name of that server is still turned into its own. */
 function given(request: Request, deps: ResolveDeps, next: Handler): Promise<Response> {
   const { server } = request;
-  if (server === undefined || !deps.servers.has(server)) {
-    return Promise.reject(new TroupeError('not_found', `no server "${server}"`));
-  }
+  if (server === undefined || !deps.servers.has(server)) return Promise.reject(noServer(server));
+  const { sight } = deps;
+  if (sight !== undefined) next = hiding(server, sight, next);
   request.facts.server = server;
   const finder = FINDERS[request.method];
   const found = finder === undefined ? undefined : attempt(finder, request, deps, [server]);
@@ -89,12 +145,25 @@ function given(request: Request, deps: ResolveDeps, next: Handler): Promise<Resp
   return next(amend(request, { params: found.params, operation: operationOf(request, found, deps) }));
 }
 
+function noServer(server: string | undefined): TroupeError {
+  return new TroupeError('not_found', `no server "${server}"`);
+}
+
+/** A server of which nothing may be seen does not exist, whoever names it. */
+function hiding(server: string, sight: Sight, next: Handler): Handler {
+  return (request) =>
+    next(request).catch((error: unknown) => {
+      const refused = error instanceof TroupeError && error.code === 'not_found' && error.delivery === 'unsent';
+      throw refused && sight.hides(server, request.principal) ? noServer(server) : error;
+    });
+}
+
 /** A method that names nothing goes to the only server there is. */
 function only(request: Request, deps: ResolveDeps, next: Handler): Promise<Response> {
   const [first, ...rest] = deps.servers.keys();
   if (first === undefined) return Promise.reject(new TroupeError('not_found', 'the fleet is empty: there is no server to ask'));
   if (rest.length > 0) {
-    return Promise.reject(new TroupeError('invalid_request', `${request.method}: say which server (${[first, ...rest].join(', ')})`));
+    return Promise.reject(new TroupeError('invalid_request', `${request.method}: say which server${deps.sight === undefined ? ` (${[first, ...rest].join(', ')})` : ''}`));
   }
   request.facts.server = first;
   return next(amend(request, { server: first }));
@@ -126,7 +195,7 @@ async function search(
     const name = request.target?.slice(replaced.name.length + 2);
     return ask(request, { server: replaced.name, params: { ...request.params, name } }, deps, next);
   }
-  if (likely.length > 0 && failed?.error !== undefined) {
+  if (likely.length > 0 && failed?.error !== undefined && deps.sight?.hides(failed.server, request.principal) !== true) {
     throw new TroupeError('unavailable', `cannot tell whether it has "${request.target}": ${failed.error.detail}`, {
       server: failed.server,
       cause: failed.error,
@@ -170,23 +239,23 @@ const FINDERS: Readonly<Record<string, Finder>> = {
   'tools/call': {
     kind: 'tools',
     find(request, catalog, among) {
-      const { server, originalName, annotations } = catalog.tool(request.target ?? '', lookup(among));
+      const { server, originalName, annotations } = catalog.tool(request.target ?? '', among);
       return { server, params: { ...request.params, name: originalName }, annotations };
     },
   },
   'prompts/get': {
     kind: 'prompts',
     find(request, catalog, among) {
-      const { server, originalName } = catalog.prompt(request.target ?? '', lookup(among));
+      const { server, originalName } = catalog.prompt(request.target ?? '', among);
       return { server, params: { ...request.params, name: originalName } };
     },
   },
   'resources/read': {
     kind: 'resources',
     find(request, catalog, among, rules) {
-      const ruled = among === undefined ? ruledServers(request.target ?? '', catalog, rules) : undefined;
+      const ruled = among?.servers === undefined ? ruledServers(request.target ?? '', catalog, rules) : undefined;
       if (ruled !== undefined) return { server: ruled[0] ?? '', params: request.params ?? {}, others: ruled.slice(1) };
-      const [first = '', ...others] = catalog.resource(request.target ?? '', lookup(among)).servers;
+      const [first = '', ...others] = catalog.resource(request.target ?? '', among).servers;
       return { server: first, params: request.params ?? {}, others };
     },
   },
@@ -196,10 +265,10 @@ const FINDERS: Readonly<Record<string, Finder>> = {
       const ref = request.params?.['ref'];
       if (!isJson(ref)) throw new TroupeError('not_found', 'params.ref is not an object');
       if (ref['type'] === 'ref/resource') {
-        const [first = ''] = catalog.resource(String(ref['uri']), lookup(among)).servers;
+        const [first = ''] = catalog.resource(String(ref['uri']), among).servers;
         return { server: first, params: request.params ?? {} };
       }
-      const { server, originalName } = catalog.prompt(String(ref['name']), lookup(among));
+      const { server, originalName } = catalog.prompt(String(ref['name']), among);
       return { server, params: { ...request.params, ref: { ...ref, name: originalName } } };
     },
   },

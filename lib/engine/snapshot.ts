@@ -1,14 +1,18 @@
 import { fleetSnapshot, type ConnectionSnapshot, type FleetSnapshot } from '../supervision/fleet.ts';
+import type { TroupeError } from '../core/errors.ts';
 import type { Replica, Server } from './server.ts';
 
+/** What leaves the engine leaves without our secrets. */
+type Clean = (error: TroupeError) => TroupeError;
+
 /** The fleet as it stands, with the numbers of this moment. */
-export function takeSnapshot(at: number, servers: Iterable<Server>): FleetSnapshot {
+export function takeSnapshot(at: number, servers: Iterable<Server>, clean: Clean): FleetSnapshot {
   const rows: ConnectionSnapshot[] = [];
-  for (const server of servers) for (const replica of server.replicas) rows.push(row(server, replica));
+  for (const server of servers) for (const replica of server.replicas) rows.push(row(server, replica, clean));
   return fleetSnapshot(at, rows);
 }
 
-function row(server: Server, replica: Replica): ConnectionSnapshot {
+function row(server: Server, replica: Replica, clean: Clean): ConnectionSnapshot {
   const { connection, lastSession } = replica;
   const load = server.pool.load(connection.id);
   return Object.freeze({
@@ -18,7 +22,7 @@ function row(server: Server, replica: Replica): ConnectionSnapshot {
     since: connection.since,
     attempt: connection.attempt,
     availability: server.pool.candidates.find(({ id }) => id === connection.id)?.availability ?? 'impossible',
-    error: connection.error,
+    error: connection.error === undefined ? undefined : clean(connection.error),
     parked: connection.parked ? true : undefined,
     transport: lastSession?.transport,
     era: lastSession?.era,

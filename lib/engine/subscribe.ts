@@ -2,7 +2,9 @@ import type { Catalog } from '../catalog/catalog.ts';
 import type { Clock } from '../core/clock.ts';
 import { TroupeError } from '../core/errors.ts';
 import type { ListKind } from '../core/events.ts';
-import type { Request } from '../core/request.ts';
+import type { Handler } from '../core/interceptor.ts';
+import type { Json } from '../core/json-rpc.ts';
+import { amend, type Request } from '../core/request.ts';
 import { ensureListed, expire, unless } from './listing.ts';
 import type { RequestOptions, RequestShape } from './request-factory.ts';
 import type { Server } from './server.ts';
@@ -17,6 +19,8 @@ export interface SubscribeCall {
   readonly servers: ReadonlyMap<string, Server>;
   readonly catalog: () => Catalog;
   readonly knows: (server: string, kind: ListKind) => boolean;
+  /** Audit and policy: a refusal is on record and nothing is sent. */
+  readonly guard: (request: Request, work: Handler) => Promise<Json>;
 }
 
 /** Watches a resource at the server that has it, in the order of declaration; the first that accepts keeps it. */
@@ -32,14 +36,12 @@ export async function subscribe(call: SubscribeCall): Promise<Subscription> {
       const server = servers.get(name);
       if (server === undefined) continue;
       try {
-        await ensureListed(server, 'resources', { cancellation, again: false, knows: () => false });
-        cancellation.throwIfCancelled();
-        const session = server.connected?.connection.session;
-        if (session === undefined) throw new TroupeError('unavailable', 'no connection stands', { server: name, cause: server.error });
-        if (!session.supports('resources/subscribe')) {
-          throw new TroupeError('unsupported', 'the server does not advertise resource subscriptions', { server: name });
-        }
-        return await unless(cancellation, server.watched.add(uri, call.listener));
+        let made: Subscription | undefined;
+        await call.guard(amend(request, { server: name }), async () => {
+          made = await watchAt(server, call, request);
+          return NOTHING;
+        });
+        if (made !== undefined) return made;
       } catch (error) {
         refusal ??= TroupeError.from(error, { server: name });
         cancellation.throwIfCancelled();
@@ -50,6 +52,20 @@ export async function subscribe(call: SubscribeCall): Promise<Subscription> {
     disarm();
     done();
   }
+}
+
+const NOTHING = Object.freeze({});
+
+async function watchAt(server: Server, { uri, listener }: SubscribeCall, { cancellation }: Request): Promise<Subscription> {
+  const { name } = server;
+  await ensureListed(server, 'resources', { cancellation, again: false, knows: () => false });
+  cancellation.throwIfCancelled();
+  const session = server.connected?.connection.session;
+  if (session === undefined) throw new TroupeError('unavailable', 'no connection stands', { server: name, cause: server.error });
+  if (!session.supports('resources/subscribe')) {
+    throw new TroupeError('unsupported', 'the server does not advertise resource subscriptions', { server: name });
+  }
+  return unless(cancellation, server.watched.add(uri, listener));
 }
 
 async function holdersOf(call: SubscribeCall, request: Request): Promise<readonly string[]> {
