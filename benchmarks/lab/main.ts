@@ -179,7 +179,9 @@ async function examine(
   const from = performance.now();
   for (const experiment of experiments) {
     if (wanted !== undefined && !wanted.includes(experiment.id)) continue;
-    verdicts.push(await judge(experiment, lab));
+    const verdict = await judge(experiment, lab);
+    verdicts.push(verdict);
+    say(`${verdict.ok ? 'ok   ' : 'FAILS'} ${experiment.id}, ${verdict.seconds.toFixed(1)} s`);
   }
   say(verdictTable(verdicts));
   const failed = verdicts.filter(({ ok }) => !ok).map(({ experiment }) => experiment.id);
