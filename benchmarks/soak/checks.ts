@@ -20,6 +20,9 @@ function shown(value: number): string {
 
 /** Nothing of this may be there; what is there is shown. */
 export function none(what: string, found: readonly string[]): Check {
-  const shown = found.length === 0 ? '0' : `${found.length}: ${found.slice(0, 3).join('; ').slice(0, 300)}`;
+  const shown =
+    found.length === 0
+      ? '0'
+      : `${found.length}: ${found.slice(0, 3).join('; ').replaceAll(/\s+/g, ' ').slice(0, 200)}`;
   return { what, figure: shown, floor: '0', ok: found.length === 0 };
 }

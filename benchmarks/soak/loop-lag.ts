@@ -1,3 +1,5 @@
+import { readFileSync } from 'node:fs';
+
 /** How often the event loop is looked at, milliseconds. */
 const LOOK_MS = 10;
 /** Ten seconds of looks, if none of them is late. */
@@ -13,33 +15,50 @@ export interface LoopLag {
   stop(): void;
 }
 
+/** Processor time of the main thread and the time it waited for a processor, milliseconds; zeros of the second where nobody counts. */
+function threadTimes(): { readonly ran: number; readonly waited: number } {
+  try {
+    const [ran = 0, waited = 0] = readFileSync(`/proc/self/task/${process.pid}/schedstat`, 'latin1')
+      .split(' ')
+      .map(Number);
+    return { ran: ran / 1e6, waited: waited / 1e6 };
+  } catch {
+    const { user, system } = process.cpuUsage();
+    return { ran: (user + system) / 1_000, waited: 0 };
+  }
+}
+
 /**
  * The lag of the event loop, and which part of it is our own doing: a process that is blocked by its own work uses the
  * processor for all of the gap, one that merely was not scheduled does not.
  */
 export function watchLoopLag(): LoopLag {
   let at = performance.now();
-  let used = process.cpuUsage();
+  let times = threadTimes();
   let longest = 0;
   let longestOwn = 0;
   /** What was stolen before each look, the latest last. */
   const looks: Array<{ readonly at: number; readonly stolen: number }> = [];
   let stolen = 0;
-  const look = (): { gap: number; own: number } => {
+  const look = (): { gap: number; own: number; waited: number; now: ReturnType<typeof threadTimes> } => {
     const gap = Math.max(0, performance.now() - at - LOOK_MS);
-    if (gap === 0) return { gap, own: 0 };
-    const now = process.cpuUsage();
-    return { gap, own: Math.min(gap, (now.user + now.system - used.user - used.system) / 1_000) };
+    const now = threadTimes();
+    return {
+      gap,
+      own: Math.min(gap, now.ran - times.ran),
+      waited: Math.min(gap, now.waited - times.waited),
+      now,
+    };
   };
   const timer = setInterval(() => {
-    const { gap, own } = look();
+    const { gap, own, waited, now } = look();
     longest = Math.max(longest, gap);
     longestOwn = Math.max(longestOwn, own);
-    stolen += gap - own;
+    stolen += waited;
     at = performance.now();
+    times = now;
     looks.push({ at, stolen });
     if (looks.length > 2 * REMEMBERED) looks.splice(0, REMEMBERED);
-    used = process.cpuUsage();
   }, LOOK_MS);
   return {
     get longest() {
@@ -49,10 +68,9 @@ export function watchLoopLag(): LoopLag {
       return longestOwn;
     },
     stolenSince(from) {
-      const { gap, own } = look();
       let before = looks.length - 1;
       while (before > 0 && (looks[before]?.at ?? 0) > from) before -= 1;
-      return stolen + gap - own - (looks[before]?.stolen ?? 0);
+      return stolen + look().waited - (looks[before]?.stolen ?? 0);
     },
     stop: () => clearInterval(timer),
   };

@@ -40,6 +40,8 @@ const UNSAFE_SHARE = 0.3;
 const SAFE_SHARE = 0.04;
 const TIMEOUT_MS = 1_500;
 const SAFE_TIMEOUT_MS = 10_000;
+/** A replica that hangs shall not cost the whole time of a call that may be asked of another. */
+const ATTEMPT_MS = 1_000;
 /** A replica is killed whenever this many calls have been made. */
 const KILL_EVERY = 500;
 const RESTART = { baseMs: 50, capMs: 500, periodMs: 1_000, intensity: Infinity } as const;
@@ -108,7 +110,7 @@ async function run(
     revision: revisionOf(i),
   }));
   const web = await httpServers(around, http);
-  const common = { breaker: BREAKER } as const;
+  const common = { breaker: BREAKER, retry: { attemptMs: ATTEMPT_MS } } as const;
   const engine = createEngine({
     restart: RESTART,
     servers: {

@@ -120,6 +120,8 @@ export interface CacheConfig {
 export interface RetryConfig {
   /** Attempts after the first. */
   readonly retries: number;
+  /** How long one attempt of an operation that may be repeated may take; `Infinity`: as long as the whole operation. */
+  readonly attemptMs: number;
   /** Full jitter: the delay before retry k is random in 0 … min(capMs, baseMs × 2^k). */
   readonly baseMs: number;
   readonly capMs: number;

@@ -91,6 +91,10 @@ export const startConcurrency = count(2 * availableParallelism(), 'connections o
 
 export const retry: NumberOptions<RetryConfig> = {
   retries: number(2, 'attempts', 'attempts after the first', { max: 100, whole: true }),
+  attemptMs: time(Infinity, 'one attempt of what may be repeated; then the next replica is asked', {
+    min: 1,
+    max: Infinity,
+  }),
   baseMs: time(100, 'full jitter: delay k is random in 0 … min(capMs, baseMs × 2^k)'),
   capMs: time(2_000, 'longest delay'),
   budgetRatio: share(0.1, 'retries allowed per request'),
@@ -125,7 +129,10 @@ export const adaptive: NumberOptions<AdaptiveConfig> = {
 };
 
 export const batch: NumberOptions<BatchConfig> = {
-  windowMs: time(0, 'how long the first request of a transmission waits for others; 0: until the end of the turn'),
+  windowMs: time(
+    0,
+    'how long the first request of a transmission waits for others; 0: until the end of the turn',
+  ),
 };
 
 export const rateLimit: NumberOptions<RateLimitConfig> = {
@@ -234,7 +241,15 @@ export const cache: { readonly [K in keyof CacheConfig]: NumberOptions<CacheEntr
 };
 
 /** Layers that stand in the path without being asked for. */
-export const LAYER_ON = { retry: true, breaker: true, hedge: false, adaptive: false, batch: false, outlier: true, probe: true } as const;
+export const LAYER_ON = {
+  retry: true,
+  breaker: true,
+  hedge: false,
+  adaptive: false,
+  batch: false,
+  outlier: true,
+  probe: true,
+} as const;
 
 export const FLAGS = {
   lazy: { value: false, about: 'connected by the first request that needs it, not by `start()`' },
@@ -299,12 +314,32 @@ export const OPTION_ROWS: readonly OptionRow[] = [
     'nothing',
     'what servers may ask of the host: `sample`, `elicit`, `roots`, `log`, `capabilities`',
   ),
-  row('engine', 'routes', '[]', 'resources by pattern or type to servers: `{ match: "file://**", to: "files" }`'),
+  row(
+    'engine',
+    'routes',
+    '[]',
+    'resources by pattern or type to servers: `{ match: "file://**", to: "files" }`',
+  ),
   row('engine', 'interceptors', '[]', 'your own layers; the first is the outermost'),
-  row('engine', 'policy', 'allow', 'who may do what: rules, `{ rules, roles?, conditions? }`, or `{ decide(query) }`; with one, whoever is not the host needs a rule'),
+  row(
+    'engine',
+    'policy',
+    'allow',
+    'who may do what: rules, `{ rules, roles?, conditions? }`, or `{ decide(query) }`; with one, whoever is not the host needs a rule',
+  ),
   row('engine', 'principal', 'nobody', 'on whose behalf requests without a principal are made'),
-  row('engine', 'secure', 'false', 'nothing is allowed but by a rule of `policy`, to the host neither; tools are pinned'),
-  row('engine', 'pinning', 'off; on with `secure`', 'a tool that is not what was accepted is quarantined: `true` or `{ firstSight: "trust-on-first-use" | "approve", key? }`; kept in `stateDir`, in memory without one'),
+  row(
+    'engine',
+    'secure',
+    'false',
+    'nothing is allowed but by a rule of `policy`, to the host neither; tools are pinned',
+  ),
+  row(
+    'engine',
+    'pinning',
+    'off; on with `secure`',
+    'a tool that is not what was accepted is quarantined: `true` or `{ firstSight: "trust-on-first-use" | "approve", key? }`; kept in `stateDir`, in memory without one',
+  ),
   row(
     'engine',
     'audit',
@@ -314,7 +349,12 @@ export const OPTION_ROWS: readonly OptionRow[] = [
   ...groupRows('engine', 'pool', pool),
   row('engine', 'startConcurrency', '2 per core', startConcurrency.about, startConcurrency.unit),
   row('engine', 'stateDir', 'none', 'the only directory ever written to'),
-  row('engine', 'vault', 'none', '`{ key }`: tokens of servers outlive the process, encrypted, below `stateDir`'),
+  row(
+    'engine',
+    'vault',
+    'none',
+    '`{ key }`: tokens of servers outlive the process, encrypted, below `stateDir`',
+  ),
   row('engine', 'clock', 'system', 'time as a port'),
   row('engine', 'random', '`Math.random`', 'chance as a port'),
   row('engine', 'logger', 'silent', 'where to write what a person should read'),
@@ -384,7 +424,12 @@ export const OPTION_ROWS: readonly OptionRow[] = [
   ...groupRows('server', 'admission', admission),
   ...layerRows('outlier', outlier, 'takes a replica out of the pool that does worse than the others'),
   ...layerRows('probe', probe, 'asks a silent connection whether it lives'),
-  row('server', 'auth', 'none', 'credentials towards the server: one of `bearer`, `oauth`, `clientCredentials`, `privateKeyJwt`, `crossApp`, or a provider of the MCP SDK; `dpop`, `timeoutMs` (30000 ms, one round)'),
+  row(
+    'server',
+    'auth',
+    'none',
+    'credentials towards the server: one of `bearer`, `oauth`, `clientCredentials`, `privateKeyJwt`, `crossApp`, or a provider of the MCP SDK; `dpop`, `timeoutMs` (30000 ms, one round)',
+  ),
   row(
     'server',
     'tls',

@@ -1,5 +1,6 @@
 import pRetry from 'p-retry';
-import type { Clock } from '../core/clock.ts';
+import type { ChildCancellation } from '../core/cancellation.ts';
+import type { Clock, DeadlineEntry } from '../core/clock.ts';
 import { TroupeError } from '../core/errors.ts';
 import type { Handler, Interceptor, Response } from '../core/interceptor.ts';
 import type { Random } from '../core/ports.ts';
@@ -16,6 +17,11 @@ export interface RetryPolicy {
   readonly baseMs: number;
   /** … and 2 000 (`routing.md` §3.6). */
   readonly capMs: number;
+  /**
+   * How long one attempt may take where the operation may be repeated, milliseconds: without it one replica that hangs
+   * costs the whole deadline. Absent, or beyond the deadline: no bound of its own.
+   */
+  readonly attemptMs?: number | undefined;
 }
 
 export interface RetryOptions {
@@ -36,19 +42,64 @@ export interface RetryOptions {
  * Install it even where nothing is retried: it is also what turns a lost unsafe request into `outcome_unknown`.
  */
 export function retry(options: RetryOptions): Interceptor {
-  return (next) => async (request) => {
-    options.budget(request)?.deposit();
-    try {
-      return await next(request);
-    } catch (error) {
-      const policy = options.policy(request);
-      // The ordinary failure, an answer or a refusal, does not pay for the loop.
-      if (policy === undefined || policy.retries < 1 || !isRetryable(error, request).retry) {
-        throw namedOutcome(error, request);
+  return (below) => {
+    const next = bounded(below, options);
+    return async (request) => {
+      options.budget(request)?.deposit();
+      try {
+        return await next(request);
+      } catch (error) {
+        const policy = options.policy(request);
+        // The ordinary failure, an answer or a refusal, does not pay for the loop.
+        if (policy === undefined || policy.retries < 1 || !isRetryable(error, request).retry) {
+          throw namedOutcome(error, request);
+        }
+        return again(next, request, TroupeError.from(error), policy, options);
       }
-      return again(next, request, TroupeError.from(error), policy, options);
-    }
+    };
   };
+}
+
+/** Ends an attempt after its own time where another may follow. */
+function bounded(next: Handler, { clock, policy }: RetryOptions): Handler {
+  return (request) => {
+    if (request.operation === 'unsafe') return next(request);
+    const { attemptMs = Infinity } = policy(request) ?? {};
+    const end = clock.now() + attemptMs;
+    return end < request.deadline
+      ? new BoundedAttempt(request, attemptMs).run(next, clock, end)
+      : next(request);
+  };
+}
+
+class BoundedAttempt implements DeadlineEntry {
+  readonly #request: Request;
+  readonly #attemptMs: number;
+  readonly #cancellation: ChildCancellation;
+  wheelSlot: Set<DeadlineEntry> | undefined = undefined;
+  wheelAt = 0;
+
+  constructor(request: Request, attemptMs: number) {
+    this.#request = request;
+    this.#attemptMs = attemptMs;
+    this.#cancellation = request.cancellation.child();
+  }
+
+  async run(next: Handler, clock: Clock, end: number): Promise<Response> {
+    clock.deadline(end, this);
+    try {
+      return await next(amend(this.#request, { cancellation: this.#cancellation }));
+    } finally {
+      clock.cancelDeadline(this);
+      this.#cancellation.release();
+    }
+  }
+
+  onDeadline(): void {
+    const { server, attempt } = this.#request;
+    const detail = `attempt ${attempt} took longer than ${this.#attemptMs} ms (\`retry.attemptMs\`)`;
+    this.#cancellation.cancel(new TroupeError('deadline_exceeded', detail, { server, attempt }));
+  }
 }
 
 /** Retry k (from 0) waits for a uniform share of this many milliseconds. */

@@ -39,6 +39,28 @@ describe('retry', () => {
     expect(clock.armed).toBe(0);
   });
 
+  it('does not wait longer than attemptMs for one attempt of what may be repeated', async () => {
+    const { clock, options, waits } = bench({ policy: () => ({ ...POLICY, attemptMs: 300 }) });
+    const below = heldHandler();
+    const outcome = retry(options)(below)(readOf('docs://a', { deadline: clock.now() + 5_000 }));
+    outcome.catch(() => {});
+    await clock.advance(300);
+    expect(below.calls[0]?.request.cancellation.reason).toMatchObject({
+      code: 'deadline_exceeded',
+      delivery: 'unsent',
+    });
+    await clock.advance(50);
+    expect(waits).toEqual([50]);
+    below.calls[1]?.reply(OK);
+    await expect(clock.settle(outcome)).resolves.toBe(OK);
+    expect(clock.armed).toBe(0);
+    // What must not be repeated has all the time there is.
+    const unsafe = retry(options)(below)(requestOf({ deadline: clock.now() + 5_000 }));
+    await clock.advance(4_000);
+    below.calls[2]?.reply(OK);
+    await expect(clock.settle(unsafe)).resolves.toBe(OK);
+  });
+
   it('asks again what was not sent, elsewhere, after a wait with full jitter', async () => {
     const { clock, options, waits } = bench();
     const below = scriptedHandler(

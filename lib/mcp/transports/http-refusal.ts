@@ -80,7 +80,7 @@ export function sessionExpired(server: string, refusal: Refusal): TroupeError {
 /**
  * What a status that is not a success means for a request. Delivery tells what is known of its execution: `unsent` where the
  * status says that it was not begun (401, 403, 429), `answered` where the server judged the request itself, `sent`
- * where it may have run (5xx, also from a proxy in between).
+ * where it may have run (5xx, also from a proxy in between; 408 and 421, which say something about the way only).
  */
 export function refused(server: string, refusal: Refusal, wallTime: number): TroupeError {
   const { status, headers } = refusal;
@@ -103,7 +103,7 @@ export function refused(server: string, refusal: Refusal, wallTime: number): Tro
       retryAfterMs: retryAfter,
       data,
     });
-  if (status >= 500 && status !== 501 && status !== 505)
+  if ((status >= 500 && status !== 501 && status !== 505) || status === 408 || status === 421)
     return new TroupeError('unavailable', detail, {
       server,
       delivery: 'sent',

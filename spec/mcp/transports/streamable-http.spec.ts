@@ -304,6 +304,7 @@ describe('refusals', () => {
     ],
     [403, {}, { code: 'auth_required', delivery: 'unsent' }],
     [404, {}, { code: 'protocol_error', delivery: 'answered', data: { status: 404, text: 'no' } }],
+    [408, {}, { code: 'unavailable', delivery: 'sent' }],
     [413, {}, { code: 'protocol_error', delivery: 'answered' }],
     [429, { 'retry-after': '3' }, { code: 'rate_limited', delivery: 'unsent', retryAfterMs: 3_000 }],
     [429, { 'retry-after': '86400' }, { code: 'rate_limited', retryAfterMs: 60_000 }],
@@ -327,7 +328,7 @@ describe('refusals', () => {
     const { channel } = await open(url);
     // The second request uses a connection that has been used before, where fetch would send again.
     await failure(channel.send(request(1)));
-    expect(await failure(channel.send(request(2)))).toMatchObject({ code: 'protocol_error' });
+    expect(await failure(channel.send(request(2)))).toMatchObject({ code: 'unavailable', delivery: 'sent' });
     expect(fixtures[0]?.seen).toHaveLength(2);
   });
 
