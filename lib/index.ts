@@ -8,12 +8,27 @@ export { createEngine } from './engine/engine.ts';
 export { loadConfig } from './config/load.ts';
 export { ERROR_CODES, TroupeError, isTroupeError, type Delivery, type ErrorCode } from './core/errors.ts';
 export { CONNECTION_TRANSITIONS, PROCESS_TRANSITIONS, type Transition } from './connection/transitions.ts';
-export type { BatchResult, ConnectionView, Engine, Listed, ListResult, ProcessView, RawRequest } from './engine/contract.ts';
+export type {
+  BatchResult,
+  ConnectionView,
+  Engine,
+  Listed,
+  ListResult,
+  ProcessView,
+  RawRequest,
+} from './engine/contract.ts';
 export type { AggregateRequest, AggregateResult, FanOutRequest, FanOutResult } from './engine/fan-out.ts';
 export type { RequestOptions } from './engine/request-factory.ts';
 export type { ResourceListener, Subscription } from './engine/watched-resources.ts';
 export type { ServerFailure } from './catalog/aggregate.ts';
-export type { Config, EngineConfig, Host, HostContext, ResolvedServer, ServerConfig } from './config/config.ts';
+export type {
+  Config,
+  EngineConfig,
+  Host,
+  HostContext,
+  ResolvedServer,
+  ServerConfig,
+} from './config/config.ts';
 export type { ConnectionSnapshot, FleetSnapshot, ServerSnapshot } from './supervision/fleet.ts';
 export type {
   ConnectionState,

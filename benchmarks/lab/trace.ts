@@ -94,5 +94,5 @@ function entryOf(line: string): TraceEntry | undefined {
   if (typeof parsed !== 'object' || parsed === null) return undefined;
   const { at, size, key } = parsed as Record<string, unknown>;
   if (typeof at !== 'number' || typeof size !== 'number' || !(at >= 0) || !(size >= 0)) return undefined;
-  return { ...(parsed as object), at, size, key: typeof key === 'number' ? key : undefined };
+  return { ...parsed, at, size, key: typeof key === 'number' ? key : undefined };
 }

@@ -270,15 +270,22 @@ function readRouting(fields: Fields): RoutingConfig {
       ? new Fields({ strategy: written }, fields.place('routing'))
       : fields.fields('routing');
   const given = group?.get('strategy');
-  const strategy = isObject(given) ? ownStrategy(given, group as Fields) : (group?.text('strategy') ?? defaults.DEFAULT_STRATEGY);
+  const strategy = isObject(given)
+    ? ownStrategy(given, group as Fields)
+    : (group?.text('strategy') ?? defaults.DEFAULT_STRATEGY);
   const options = group?.object('options');
   return Object.freeze({ strategy, options: Object.freeze({ ...options, ...group?.rest() }) });
 }
 
 function ownStrategy(given: Unknowns, group: Fields): OwnStrategy {
   const { name, init, pick } = given;
-  if (typeof name === 'string' && name !== '' && typeof init === 'function' && typeof pick === 'function') return given as never;
-  throw invalid(group.place('strategy'), 'is no strategy', 'give a name, or an object with name, init and pick');
+  if (typeof name === 'string' && name !== '' && typeof init === 'function' && typeof pick === 'function')
+    return given as never;
+  throw invalid(
+    group.place('strategy'),
+    'is no strategy',
+    'give a name, or an object with name, init and pick',
+  );
 }
 
 const AFFINITIES = ['tool', 'resource', 'session', 'tenant', 'handle', 'key'] as const;

@@ -1,7 +1,18 @@
 import type { Interceptor } from '../core/interceptor.ts';
 import type { Json } from '../core/json-rpc.ts';
 import type { Principal } from '../core/request.ts';
-import type { AuditConfig, Config, Host, KeyConfig, Naming, PinningConfig, PolicyConfig, Root, RouteConfig, VaultConfig } from './config.ts';
+import type {
+  AuditConfig,
+  Config,
+  Host,
+  KeyConfig,
+  Naming,
+  PinningConfig,
+  PolicyConfig,
+  Root,
+  RouteConfig,
+  VaultConfig,
+} from './config.ts';
 import * as defaults from './defaults.ts';
 import { below, Fields, invalid, isObject, kindOf, nearest, own, type At } from './fields.ts';
 import { defaultsOf, readCache, readGroup, readRestart, readStop } from './groups.ts';
@@ -64,7 +75,8 @@ function readVault(options: Fields, stateDir: string | undefined): VaultConfig |
   if (key === undefined)
     throw invalid(fields.place('key'), 'is missing', 'give 32 bytes, a function, { env } or { keyring }');
   fields.nothingElse();
-  if (stateDir === undefined) throw invalid(options.place('vault'), 'has no place to be', 'give stateDir too');
+  if (stateDir === undefined)
+    throw invalid(options.place('vault'), 'has no place to be', 'give stateDir too');
   return Object.freeze({ key });
 }
 
@@ -148,7 +160,11 @@ function readAudit(options: Fields, reading: Reading): AuditConfig | undefined {
   const value = options.get('audit');
   if (value === undefined || value === false) return undefined;
   if (value === true) return Object.freeze({});
-  if (typeof value !== 'string') return readAuditFields(new Fields(value, options.place('audit'), 'give a file, or { file, key?, onFailure? }'), reading);
+  if (typeof value !== 'string')
+    return readAuditFields(
+      new Fields(value, options.place('audit'), 'give a file, or { file, key?, onFailure? }'),
+      reading,
+    );
   const file = options.text('audit') as string;
   return Object.freeze({ file: absolute(expanded(file, options.place('audit'), reading), reading) });
 }
@@ -181,18 +197,23 @@ function readPinning(options: Fields): PinningConfig | false | undefined {
   const firstSight = fields.oneOf('firstSight', ['trust-on-first-use', 'approve'] as const);
   const key = readKey(fields);
   refuseRest(fields, ['firstSight', 'key']);
-  return Object.freeze({ ...(firstSight === undefined ? {} : { firstSight }), ...(key === undefined ? {} : { key }) });
+  return Object.freeze({
+    ...(firstSight === undefined ? {} : { firstSight }),
+    ...(key === undefined ? {} : { key }),
+  });
 }
 
 /** A misspelt option of a security layer must not be a layer that is off. */
 function refuseRest(fields: Fields, known: readonly string[]): void {
   const unknown = Object.keys(fields.rest())[0];
-  if (unknown !== undefined) throw invalid(fields.place(unknown), 'is not an option', `choose one of ${known.join(', ')}`);
+  if (unknown !== undefined)
+    throw invalid(fields.place(unknown), 'is not an option', `choose one of ${known.join(', ')}`);
 }
 
 function readKey(fields: Fields): KeyConfig | undefined {
   const key = fields.get('key');
-  if (key === undefined || typeof key === 'string' || typeof key === 'function' || key instanceof Uint8Array) return key as KeyConfig | undefined;
+  if (key === undefined || typeof key === 'string' || typeof key === 'function' || key instanceof Uint8Array)
+    return key as KeyConfig | undefined;
   throw invalid(fields.place('key'), `is ${kindOf(key)}`, 'give at least 16 bytes, or a function that does');
 }
 

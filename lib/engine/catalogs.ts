@@ -29,12 +29,20 @@ export interface Catalogs {
   reorder(names: readonly string[]): void;
 }
 
-export function createCatalogs(deps: { readonly config: Config; readonly clock: Clock; readonly bus: EventBus; readonly trust: () => Pick<Trust, 'review' | 'held'> }): Catalogs {
+export function createCatalogs(deps: {
+  readonly config: Config;
+  readonly clock: Clock;
+  readonly bus: EventBus;
+  readonly trust: () => Pick<Trust, 'review' | 'held'>;
+}): Catalogs {
   const { config, clock, bus } = deps;
   const listedKinds = new Map<string, Set<ListKind>>();
   /** Whose lists stand in the catalog, by server. */
   const speakers = new Map<string, Replica>();
-  let catalog: Catalog = createCatalog(config.servers.map((server) => server.name), config.naming);
+  let catalog: Catalog = createCatalog(
+    config.servers.map((server) => server.name),
+    config.naming,
+  );
 
   const put = (server: string, inventory: Inventory, kinds: readonly ListKind[]): void => {
     catalog = withInventory(catalog, server, inventory);
@@ -61,7 +69,14 @@ export function createCatalogs(deps: { readonly config: Config; readonly clock: 
     // Replicas offer the same things: one speaks for the server, and what it has not said yet any other may say.
     if (speaker !== replica && knows(server.name, kind)) return;
     for (const { item, reason } of skipped) {
-      bus.emit({ type: 'catalog.item_skipped', at: clock.wallTime(), server: server.name, kind, item, reason });
+      bus.emit({
+        type: 'catalog.item_skipped',
+        at: clock.wallTime(),
+        server: server.name,
+        kind,
+        item,
+        reason,
+      });
     }
     // Before it is exposed: nobody shall see or call what has not been compared with what was accepted.
     if (kind === 'tools') deps.trust().review(server.config, kept);
@@ -100,7 +115,8 @@ export function createCatalogs(deps: { readonly config: Config; readonly clock: 
       if (known === undefined) return;
       const down = server.connected === undefined && server.error !== undefined;
       const stale = known.tools.stale === true;
-      if (down && !stale) put(server.name, staleInventory(known, server.error ?? lost(server.name)), LIST_KINDS);
+      if (down && !stale)
+        put(server.name, staleInventory(known, server.error ?? lost(server.name)), LIST_KINDS);
     },
 
     aggregate(kind, outcomes) {
@@ -110,9 +126,15 @@ export function createCatalogs(deps: { readonly config: Config; readonly clock: 
         return error === undefined ? part : { ...part, failure: error, stale: true };
       });
       const listed = new Set(parts.map(({ server }) => server));
-      const merged = mergeLists<Json & Listed>([...parts, ...outcomes.flatMap((o) => (listed.has(o.server) ? [] : [missing(o)]))], clock.now());
+      const merged = mergeLists<Json & Listed>(
+        [...parts, ...outcomes.flatMap((o) => (listed.has(o.server) ? [] : [missing(o)]))],
+        clock.now(),
+      );
       const held = kind === 'tools' ? deps.trust().held : undefined;
-      const items = held === undefined ? merged.items : merged.items.filter(({ server, originalName }) => !held(server, originalName));
+      const items =
+        held === undefined
+          ? merged.items
+          : merged.items.filter(({ server, originalName }) => !held(server, originalName));
       return { items, failures: merged.failures, ttlMs: merged.ttlMs, cacheScope: merged.cacheScope };
     },
 
@@ -134,7 +156,11 @@ export function createCatalogs(deps: { readonly config: Config; readonly clock: 
 }
 
 /** A server that has never listed anything is a failure without items. */
-function missing({ server, error }: ListOutcome): { server: string; items: readonly (Json & Listed)[]; failure?: TroupeError | undefined } {
+function missing({ server, error }: ListOutcome): {
+  server: string;
+  items: readonly (Json & Listed)[];
+  failure?: TroupeError | undefined;
+} {
   return { server, items: [], failure: error };
 }
 

@@ -11,11 +11,26 @@ const MAX_CAUSES = 8;
 export function cleanError(error: TroupeError, redactor: Redactor, depth = 0): TroupeError {
   const cause = cleanCause(error.cause, redactor, depth);
   const detail = redactor.text(error.detail);
-  const data = textOf(error.data) === redactor.text(textOf(error.data)) ? error.data : redactor.value(error.data);
+  const data =
+    textOf(error.data) === redactor.text(textOf(error.data)) ? error.data : redactor.value(error.data);
   const stack = redactor.text(error.stack ?? '');
-  if (cause === error.cause && detail === error.detail && data === error.data && stack === (error.stack ?? '')) return error;
+  if (
+    cause === error.cause &&
+    detail === error.detail &&
+    data === error.data &&
+    stack === (error.stack ?? '')
+  )
+    return error;
   const { server, connection, attempt, delivery, retryAfterMs } = error;
-  const clean = new TroupeError(error.code, detail, { server, connection, attempt, delivery, retryAfterMs, data, cause });
+  const clean = new TroupeError(error.code, detail, {
+    server,
+    connection,
+    attempt,
+    delivery,
+    retryAfterMs,
+    data,
+    cause,
+  });
   clean.stack = stack;
   return clean;
 }
@@ -37,7 +52,9 @@ function cleanCause(cause: unknown, redactor: Redactor, depth: number): unknown 
 
 function textOf(value: unknown): string {
   if (typeof value === 'string') return value;
-  return value === undefined ? '' : inspect(value, { depth: 8, breakLength: Infinity, maxStringLength: null, showHidden: true });
+  return value === undefined
+    ? ''
+    : inspect(value, { depth: 8, breakLength: Infinity, maxStringLength: null, showHidden: true });
 }
 
 export function cleanLogger(logger: Logger, redactor: Redactor): Logger {
@@ -46,7 +63,8 @@ export function cleanLogger(logger: Logger, redactor: Redactor): Logger {
     (message, fields) => {
       try {
         if (fields === undefined) logger[level](redactor.text(message));
-        else logger[level](redactor.text(message), redactor.value(fields) as Readonly<Record<string, unknown>>);
+        else
+          logger[level](redactor.text(message), redactor.value(fields) as Readonly<Record<string, unknown>>);
       } catch {
         // The host's logger is foreign code: what it throws must not take the place of what was to be told.
       }
@@ -62,7 +80,9 @@ export function cleanBus(bus: EventBus, redactor: Redactor): EventBus {
 function cleanEvent(event: EngineEvent, redactor: Redactor): EngineEvent {
   switch (event.type) {
     case 'server.notified':
-      return event.params === undefined ? event : { ...event, params: redactor.value(event.params) as typeof event.params };
+      return event.params === undefined
+        ? event
+        : { ...event, params: redactor.value(event.params) as typeof event.params };
     case 'catalog.item_skipped':
       return { ...event, item: redactor.text(event.item), reason: redactor.text(event.reason) };
     case 'tool.quarantined':

@@ -26,7 +26,12 @@ import { createInboundDoor } from './inbound.ts';
 import { createLink } from './links.ts';
 import type { ListOutcome } from './listing.ts';
 import { buildPipeline } from './pipeline.ts';
-import { createRequestFactory, type RequestFactory, type RequestOptions, type RequestShape } from './request-factory.ts';
+import {
+  createRequestFactory,
+  type RequestFactory,
+  type RequestOptions,
+  type RequestShape,
+} from './request-factory.ts';
 import { holderOf, locate, unknownTo, type ResolveDeps } from './resolve.ts';
 import { secretsOf } from './secrets.ts';
 import { Server, type ServerDeps } from './server.ts';
@@ -64,7 +69,10 @@ export interface EngineParts {
     uri: string,
     listener: ResourceListener,
     options: RequestOptions | undefined,
-    begin: (shape: RequestShape, options: RequestOptions | undefined) => { request: Request; done: () => void },
+    begin: (
+      shape: RequestShape,
+      options: RequestOptions | undefined,
+    ) => { request: Request; done: () => void },
   ): Promise<Subscription>;
   addServer(config: ResolvedServer): Server;
   removeServer(name: string, graceMs: number): Promise<void>;
@@ -89,9 +97,11 @@ export function compileEngine(config: Config): EngineParts {
   const servers = new Map<string, Server>();
   for (const warning of config.warnings) logger.warn(warning);
   const catalogs: Catalogs = createCatalogs({ config, clock, bus, trust: () => trust });
-  const subscriberFailed = (error: unknown): void => logger.error('a subscriber of a stream threw', { error: TroupeError.from(error).detail });
+  const subscriberFailed = (error: unknown): void =>
+    logger.error('a subscriber of a stream threw', { error: TroupeError.from(error).detail });
   const views = new Views(subscriberFailed);
-  const snapshot = (): FleetSnapshot => takeSnapshot(clock.wallTime(), servers.values(), (error) => cleanError(error, redactor));
+  const snapshot = (): FleetSnapshot =>
+    takeSnapshot(clock.wallTime(), servers.values(), (error) => cleanError(error, redactor));
   const fleet = createFleetStream(snapshot());
   const requests = createRequestFactory({ clock, principal: config.principal });
   const trust = createTrust({
@@ -117,12 +127,14 @@ export function compileEngine(config: Config): EngineParts {
   const verdicts = createVerdicts({
     wallTime: () => clock.wallTime(),
     store: config.stateDir === undefined ? undefined : stateFile(config.stateDir, 'verdicts.json'),
-    onStoreFailed: (error) => logger.warn('the era verdicts cannot be kept', { error: TroupeError.from(error).message }),
+    onStoreFailed: (error) =>
+      logger.warn('the era verdicts cannot be kept', { error: TroupeError.from(error).message }),
   });
   const connections = new ConnectionPool({
     clock,
     ...config.pool,
-    onEvicted: ({ id, server }) => bus.emit({ type: 'connection.evicted', at: clock.wallTime(), server, connection: id }),
+    onEvicted: ({ id, server }) =>
+      bus.emit({ type: 'connection.evicted', at: clock.wallTime(), server, connection: id }),
   });
   const deps: ServerDeps = {
     clock,
@@ -140,7 +152,8 @@ export function compileEngine(config: Config): EngineParts {
         : createTokenStores(config.stateDir, config.vault.key as VaultKeySource, clock),
     clientInfo: CLIENT_INFO,
     logLevel: config.host.log === undefined ? undefined : 'info',
-    link: (server, replica, leaveGate, credentials) => createLink({ server, replica, leaveGate, credentials, clock, random, emit: bus.emit, launcher }),
+    link: (server, replica, leaveGate, credentials) =>
+      createLink({ server, replica, leaveGate, credentials, clock, random, emit: bus.emit, launcher }),
     onListed: (server, replica, kind, list) => catalogs.listed(server, replica, kind, list),
     onChange: (server, replica, to) => {
       views.moved(replica.connection.id, to);
@@ -153,8 +166,24 @@ export function compileEngine(config: Config): EngineParts {
     (pattern, kind) => compileGlob(pattern, { kind }),
     new Set(config.servers.map((server) => server.name)),
   );
-  const resolving: ResolveDeps = { catalog: catalogs.current, knows: catalogs.knows, servers, rules, sight: trust.sight };
-  const handle = buildPipeline({ ...resolving, config, clock, random, logger, bus, inbound, connections, trust });
+  const resolving: ResolveDeps = {
+    catalog: catalogs.current,
+    knows: catalogs.knows,
+    servers,
+    rules,
+    sight: trust.sight,
+  };
+  const handle = buildPipeline({
+    ...resolving,
+    config,
+    clock,
+    random,
+    logger,
+    bus,
+    inbound,
+    connections,
+    trust,
+  });
 
   /** Looking for the holder costs as much as a call in the catalog; where all have the same time nobody needs to know. */
   const oneTime = (): boolean => {
@@ -165,7 +194,8 @@ export function compileEngine(config: Config): EngineParts {
 
   return {
     clock,
-    timeoutMs: (shape) => (uniform ? config.timeoutMs : (holderOf(shape, resolving)?.config.timeoutMs ?? config.timeoutMs)),
+    timeoutMs: (shape) =>
+      uniform ? config.timeoutMs : (holderOf(shape, resolving)?.config.timeoutMs ?? config.timeoutMs),
     bus,
     fleet,
     views,
@@ -178,13 +208,28 @@ export function compileEngine(config: Config): EngineParts {
     snapshot,
     listed: catalogs.aggregate,
     counts: catalogs.counts,
-    subscribe: (uri, listener, options, begin) => subscribe({ uri, listener, options, begin, clock, servers, catalog: catalogs.current, knows: catalogs.knows, guard: trust.guard }),
+    subscribe: (uri, listener, options, begin) =>
+      subscribe({
+        uri,
+        listener,
+        options,
+        begin,
+        clock,
+        servers,
+        catalog: catalogs.current,
+        knows: catalogs.knows,
+        guard: trust.guard,
+      }),
     trust,
     explain({ method, params, server, principal }) {
       const ref = params?.['ref'] as Json | undefined;
       const target = params?.['name'] ?? params?.['uri'] ?? ref?.['name'] ?? ref?.['uri'];
       const shape = { method, params, server, target: typeof target === 'string' ? target : undefined };
-      const { request } = requests.create(shape, principal === undefined ? undefined : { principal }, config.timeoutMs);
+      const { request } = requests.create(
+        shape,
+        principal === undefined ? undefined : { principal },
+        config.timeoutMs,
+      );
       return trust.explain(request, locate(request, resolving));
     },
     clean: (error) => cleanError(error, redactor),
@@ -221,7 +266,8 @@ export function compileEngine(config: Config): EngineParts {
       connections.dispose();
       fleet.publish(snapshot());
       fleet.complete();
-      for (const server of servers.values()) for (const { connection } of server.replicas) views.end(connection.id);
+      for (const server of servers.values())
+        for (const { connection } of server.replicas) views.end(connection.id);
       bus.emit({ type: 'engine.stopped', at: clock.wallTime() });
       trust.close();
     },

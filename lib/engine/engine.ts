@@ -17,12 +17,33 @@ import { reconcile } from '../supervision/reconcile.ts';
 import { Supervisor } from '../supervision/supervisor.ts';
 import { compileEngine, type EngineParts } from './compose.ts';
 import { batch } from '../resilience/batch.ts';
-import type { BatchResult, ConnectionView, Engine, ExplainRequest, ListResult, RawRequest } from './contract.ts';
-import { aggregate, fanOut, type AggregateRequest, type AggregateResult, type FanOutDeps, type FanOutRequest, type FanOutResult } from './fan-out.ts';
+import type {
+  BatchResult,
+  ConnectionView,
+  Engine,
+  ExplainRequest,
+  ListResult,
+  RawRequest,
+} from './contract.ts';
+import {
+  aggregate,
+  fanOut,
+  type AggregateRequest,
+  type AggregateResult,
+  type FanOutDeps,
+  type FanOutRequest,
+  type FanOutResult,
+} from './fan-out.ts';
 import { harmless } from './harmless.ts';
 import { inspect } from './inspect.ts';
 import { LIST_PARAMS, listServers } from './lists.ts';
-import { checkArguments, checkText, principalOf, type RequestOptions, type RequestShape } from './request-factory.ts';
+import {
+  checkArguments,
+  checkText,
+  principalOf,
+  type RequestOptions,
+  type RequestShape,
+} from './request-factory.ts';
 import { routingOf, type Server } from './server.ts';
 import type { ResourceListener, Subscription } from './watched-resources.ts';
 
@@ -97,7 +118,11 @@ class TroupeEngine implements Engine {
     return this.#run(() => {
       const target = checkText(name, 'the name of the tool');
       const given = checkArguments(args, 'the arguments of the tool');
-      return { method: 'tools/call', target, params: given === undefined ? { name: target } : { name: target, arguments: given } };
+      return {
+        method: 'tools/call',
+        target,
+        params: given === undefined ? { name: target } : { name: target, arguments: given },
+      };
     }, options);
   }
 
@@ -112,7 +137,11 @@ class TroupeEngine implements Engine {
     return this.#run(() => {
       const target = checkText(name, 'the name of the prompt');
       const given = checkArguments(args, 'the arguments of the prompt');
-      return { method: 'prompts/get', target, params: given === undefined ? { name: target } : { name: target, arguments: given } };
+      return {
+        method: 'prompts/get',
+        target,
+        params: given === undefined ? { name: target } : { name: target, arguments: given },
+      };
     }, options);
   }
 
@@ -125,15 +154,21 @@ class TroupeEngine implements Engine {
     if (what !== 'ref/prompt' && what !== 'ref/resource') {
       throw new TroupeError('invalid_request', 'ref.type must be "ref/prompt" or "ref/resource"');
     }
-    const target = what === 'ref/prompt' ? checkText(ref['name'], 'ref.name') : checkText(ref['uri'], 'ref.uri');
+    const target =
+      what === 'ref/prompt' ? checkText(ref['name'], 'ref.name') : checkText(ref['uri'], 'ref.uri');
     checkText(argument?.name, 'argument.name');
     const params = { ref, argument, ...(options?.context === undefined ? {} : { context: options.context }) };
     return this.#run(() => ({ method: 'completion/complete', target, params }), options);
   }
 
-  async subscribeResource(uri: string, listener: ResourceListener, options?: RequestOptions): Promise<Subscription> {
+  async subscribeResource(
+    uri: string,
+    listener: ResourceListener,
+    options?: RequestOptions,
+  ): Promise<Subscription> {
     checkText(uri, 'the URI of the resource');
-    if (typeof listener !== 'function') throw new TroupeError('invalid_request', 'subscribeResource needs a listener');
+    if (typeof listener !== 'function')
+      throw new TroupeError('invalid_request', 'subscribeResource needs a listener');
     return this.#parts.subscribe(uri, listener, options, this.#begin).catch((error: unknown) => {
       throw this.#parts.clean(TroupeError.from(error));
     });
@@ -144,7 +179,8 @@ class TroupeEngine implements Engine {
   }
 
   batch(requests: readonly RawRequest[], options?: RequestOptions): Promise<BatchResult[]> {
-    if (!Array.isArray(requests)) return Promise.reject(new TroupeError('invalid_request', 'batch takes an array of requests'));
+    if (!Array.isArray(requests))
+      return Promise.reject(new TroupeError('invalid_request', 'batch takes an array of requests'));
     return batch(requests as readonly RawRequest[], {
       groupOf: (request) => request?.server ?? '',
       transmit: (group) => group.map((request) => this.#ask(request, options, true)),
@@ -195,7 +231,12 @@ class TroupeEngine implements Engine {
 
   async authorize(name: string, answer?: Json): Promise<void> {
     const server = this.#server(name);
-    if (answer !== undefined && !isJson(answer)) throw new TroupeError('invalid_request', 'the answer is no object; give { url }, { code } or { token }', { server: name });
+    if (answer !== undefined && !isJson(answer))
+      throw new TroupeError(
+        'invalid_request',
+        'the answer is no object; give { url }, { code } or { token }',
+        { server: name },
+      );
     await server.authorize(answer);
     await this.#supervisor.settled(server);
   }
@@ -253,7 +294,9 @@ class TroupeEngine implements Engine {
     const byName = new Map<string, ResolvedServer>(next.servers.map((server) => [server.name, server]));
     this.#config = next;
     this.#parts.reorder(next.servers.map((server) => server.name));
-    await Promise.all([...plan.removed, ...plan.changed].map((name) => this.#parts.removeServer(name, next.stop.graceMs)));
+    await Promise.all(
+      [...plan.removed, ...plan.changed].map((name) => this.#parts.removeServer(name, next.stop.graceMs)),
+    );
     const begun: Server[] = [];
     for (const name of [...plan.changed, ...plan.added]) {
       const config = byName.get(name);
@@ -289,7 +332,13 @@ class TroupeEngine implements Engine {
     const ref = params?.['ref'] as Json | undefined;
     const target = params?.['name'] ?? params?.['uri'] ?? ref?.['name'] ?? ref?.['uri'];
     return this.#run(
-      () => ({ method, params, server: request.server, target: typeof target === 'string' ? target : undefined, batch: inBatch }),
+      () => ({
+        method,
+        params,
+        server: request.server,
+        target: typeof target === 'string' ? target : undefined,
+        batch: inBatch,
+      }),
       options,
     );
   }
@@ -301,7 +350,8 @@ class TroupeEngine implements Engine {
         for (const name of wanted ?? []) this.#server(name);
         if (wanted !== undefined) return wanted;
         const { sight } = this.#parts.trust;
-        const principal = options?.principal === undefined ? this.#config.principal : principalOf(options.principal);
+        const principal =
+          options?.principal === undefined ? this.#config.principal : principalOf(options.principal);
         return [...this.#parts.servers.keys()].filter((name) => sight?.hides(name, principal) !== true);
       },
       leg: (server) => {
@@ -309,7 +359,11 @@ class TroupeEngine implements Engine {
         const outer = new Cancellation();
         const end = options?.signal === undefined ? undefined : watchSignal(options.signal, outer);
         outer.listen(() => aborter.abort());
-        const answer = this.#ask({ ...request, server }, { ...options, servers: undefined, signal: aborter.signal }, false);
+        const answer = this.#ask(
+          { ...request, server },
+          { ...options, servers: undefined, signal: aborter.signal },
+          false,
+        );
         return { answer: end === undefined ? answer : answer.finally(end), cancel: () => aborter.abort() };
       },
     };
@@ -331,7 +385,10 @@ class TroupeEngine implements Engine {
     }
   }
 
-  readonly #begin = (shape: RequestShape, options: RequestOptions | undefined): { request: Request; done: () => void } => {
+  readonly #begin = (
+    shape: RequestShape,
+    options: RequestOptions | undefined,
+  ): { request: Request; done: () => void } => {
     if (this.#supervisor.stopping) throw stopped();
     const named = shape.server ?? (options?.servers?.length === 1 ? options.servers[0] : undefined);
     const config = named === undefined ? undefined : this.#server(named).config;

@@ -4,7 +4,13 @@ import { amend, type Request } from '../core/request.ts';
 import type { Server } from './server.ts';
 
 /** Refusals that another server need not share. */
-const ELSEWHERE: ReadonlySet<ErrorCode> = new Set(['unavailable', 'connection_lost', 'circuit_open', 'queue_full', 'auth_required']);
+const ELSEWHERE: ReadonlySet<ErrorCode> = new Set([
+  'unavailable',
+  'connection_lost',
+  'circuit_open',
+  'queue_full',
+  'auth_required',
+]);
 
 /**
  * When a server cannot take a request, those declared equivalent are asked, in order; only with what is certain not to
@@ -18,7 +24,12 @@ export function failover(servers: ReadonlyMap<string, Server>): Interceptor {
   };
 }
 
-async function inTurn(next: Handler, request: Request, others: readonly string[], servers: ReadonlyMap<string, Server>): Promise<Response> {
+async function inTurn(
+  next: Handler,
+  request: Request,
+  others: readonly string[],
+  servers: ReadonlyMap<string, Server>,
+): Promise<Response> {
   try {
     return await next(request);
   } catch (error) {
@@ -26,14 +37,23 @@ async function inTurn(next: Handler, request: Request, others: readonly string[]
     const left = others.filter((name) => servers.has(name));
     // In order, but one that would have to be waited for only when none could answer now.
     const other = left.find((name) => servers.get(name)?.pool.hasReady) ?? left[0];
-    if (!harmless || !ELSEWHERE.has(error.code) || other === undefined || request.cancellation.cancelled) throw error;
+    if (!harmless || !ELSEWHERE.has(error.code) || other === undefined || request.cancellation.cancelled)
+      throw error;
     request.facts.server = other;
     const rest = left.filter((name) => name !== other);
-    return inTurn(next, amend(request, { server: other, attempt: request.facts.attempts + 1, tried: [] }), rest, servers);
+    return inTurn(
+      next,
+      amend(request, { server: other, attempt: request.facts.attempts + 1, tried: [] }),
+      rest,
+      servers,
+    );
   }
 }
 
 /** Whether another server could answer in its place now. */
 export function hasStandIn(server: Server, servers: ReadonlyMap<string, Server>): boolean {
-  return server.connected === undefined && server.config.equivalentTo.some((name) => servers.get(name)?.connected !== undefined);
+  return (
+    server.connected === undefined &&
+    server.config.equivalentTo.some((name) => servers.get(name)?.connected !== undefined)
+  );
 }

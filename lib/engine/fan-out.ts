@@ -50,7 +50,9 @@ export function fanOut(wanted: readonly string[] | undefined, deps: FanOutDeps):
   let used = false;
   return new Observable((subscriber) => {
     if (used) {
-      subscriber.error(new TroupeError('invalid_request', 'a fan-out can be subscribed to once; ask again for another one'));
+      subscriber.error(
+        new TroupeError('invalid_request', 'a fan-out can be subscribed to once; ask again for another one'),
+      );
       return undefined;
     }
     used = true;

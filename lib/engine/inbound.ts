@@ -33,13 +33,20 @@ export interface InboundOptions {
   readonly emit: Emit;
   readonly logger: Logger;
   /** Per server. */
-  readonly limits: (server: string) => { readonly serverRequestsAtOnce: number; readonly serverRequestsPerMinute: number };
+  readonly limits: (server: string) => {
+    readonly serverRequestsAtOnce: number;
+    readonly serverRequestsPerMinute: number;
+  };
   /** How long the host may take over one answer, milliseconds. */
   readonly timeoutMs: number;
   /** Decides whether a server may ask; denies by throwing. */
-  readonly permit?: ((from: Asker, method: string, params: Json | undefined) => void | Promise<void>) | undefined;
+  readonly permit?:
+    | ((from: Asker, method: string, params: Json | undefined) => void | Promise<void>)
+    | undefined;
   /** Records what was asked and how it ended. */
-  readonly record?: ((from: Asker, method: string, params: Json | undefined, error: TroupeError | undefined) => void) | undefined;
+  readonly record?:
+    | ((from: Asker, method: string, params: Json | undefined, error: TroupeError | undefined) => void)
+    | undefined;
 }
 
 const MINUTE_MS = 60_000;
@@ -81,7 +88,10 @@ export function createInboundDoor(options: InboundOptions): Inbound {
     } catch (error) {
       failed = isTroupeError(error)
         ? error
-        : new TroupeError('internal', `the host's answer to ${method} failed: ${errorText(error)}`, { server: from.server, cause: error });
+        : new TroupeError('internal', `the host's answer to ${method} failed: ${errorText(error)}`, {
+            server: from.server,
+            cause: error,
+          });
       throw failed;
     } finally {
       if (entered) used.leave();
@@ -102,13 +112,17 @@ export function createInboundDoor(options: InboundOptions): Inbound {
     answer,
     door: (server, connection) => ({
       capabilities,
-      ask: (method, params, signal) => answer({ server, connection, principal: options.principal }, method, params, signal),
+      ask: (method, params, signal) =>
+        answer({ server, connection, principal: options.principal }, method, params, signal),
     }),
     logged(server, params) {
       if (host.log === undefined) return;
       try {
         const done = host.log(params ?? {}, { server, principal: options.principal, signal: NEVER });
-        if (done instanceof Promise) done.catch((error: unknown) => logger.warn('host.log rejected', { server, error: errorText(error) }));
+        if (done instanceof Promise)
+          done.catch((error: unknown) =>
+            logger.warn('host.log rejected', { server, error: errorText(error) }),
+          );
       } catch (error) {
         logger.warn('host.log threw', { server, error: errorText(error) });
       }
@@ -131,14 +145,22 @@ class Usage {
   ): void {
     this.#recent = this.#recent.filter((at) => now - at < MINUTE_MS);
     if (this.#atOnce >= limits.serverRequestsAtOnce) {
-      throw new TroupeError('rate_limited', `${method}: more than ${limits.serverRequestsAtOnce} requests to the host at once`, { server });
+      throw new TroupeError(
+        'rate_limited',
+        `${method}: more than ${limits.serverRequestsAtOnce} requests to the host at once`,
+        { server },
+      );
     }
     if (this.#recent.length >= limits.serverRequestsPerMinute) {
       const oldest = this.#recent[0] ?? now;
-      throw new TroupeError('rate_limited', `${method}: more than ${limits.serverRequestsPerMinute} requests to the host in a minute`, {
-        server,
-        retryAfterMs: Math.ceil(oldest + MINUTE_MS - now),
-      });
+      throw new TroupeError(
+        'rate_limited',
+        `${method}: more than ${limits.serverRequestsPerMinute} requests to the host in a minute`,
+        {
+          server,
+          retryAfterMs: Math.ceil(oldest + MINUTE_MS - now),
+        },
+      );
     }
     this.#atOnce += 1;
     this.#recent.push(now);
@@ -149,7 +171,13 @@ class Usage {
   }
 }
 
-async function callHost(options: InboundOptions, from: Asker, method: string, params: Json, signal: AbortSignal): Promise<Json> {
+async function callHost(
+  options: InboundOptions,
+  from: Asker,
+  method: string,
+  params: Json,
+  signal: AbortSignal,
+): Promise<Json> {
   const { host, clock, timeoutMs } = options;
   const { server, principal } = from;
   const work = hostCall(host, from, method, params);
@@ -159,9 +187,14 @@ async function callHost(options: InboundOptions, from: Asker, method: string, pa
       controller.abort(error);
       reject(error);
     };
-    const onAbort = (): void => end(new TroupeError('cancelled', `${method}: the server withdrew its request`, { server }));
+    const onAbort = (): void =>
+      end(new TroupeError('cancelled', `${method}: the server withdrew its request`, { server }));
     const disarm = clock.after(timeoutMs, () =>
-      end(new TroupeError('deadline_exceeded', `${method}: the host did not answer within ${timeoutMs} ms`, { server })),
+      end(
+        new TroupeError('deadline_exceeded', `${method}: the host did not answer within ${timeoutMs} ms`, {
+          server,
+        }),
+      ),
     );
     if (signal.aborted) onAbort();
     else signal.addEventListener('abort', onAbort, { once: true });
@@ -175,7 +208,14 @@ async function callHost(options: InboundOptions, from: Asker, method: string, pa
         (result) => {
           settle();
           if (isJson(result)) resolve(result);
-          else reject(new TroupeError('invalid_request', `${method}: the host answered with ${typeof result}, not an object`, { server }));
+          else
+            reject(
+              new TroupeError(
+                'invalid_request',
+                `${method}: the host answered with ${typeof result}, not an object`,
+                { server },
+              ),
+            );
         },
         (error: unknown) => {
           settle();
@@ -185,7 +225,11 @@ async function callHost(options: InboundOptions, from: Asker, method: string, pa
   });
 }
 
-type HostContext = { readonly server: string; readonly principal: Principal | undefined; readonly signal: AbortSignal };
+type HostContext = {
+  readonly server: string;
+  readonly principal: Principal | undefined;
+  readonly signal: AbortSignal;
+};
 
 function hostCall(host: Host, from: Asker, method: string, params: Json): (context: HostContext) => unknown {
   switch (method) {
@@ -219,7 +263,10 @@ function refuseUnsafeUrl(params: Json, server: string): void {
   } catch {
     // Said below.
   }
-  const loopback = url !== undefined && url.protocol === 'http:' && /^(?:localhost|127\.\d+\.\d+\.\d+|\[::1\])$/.test(url.hostname);
+  const loopback =
+    url !== undefined &&
+    url.protocol === 'http:' &&
+    /^(?:localhost|127\.\d+\.\d+\.\d+|\[::1\])$/.test(url.hostname);
   if (url === undefined || (url.protocol !== 'https:' && !loopback)) {
     throw new TroupeError('denied', 'elicitation by URL is for https addresses only', { server });
   }

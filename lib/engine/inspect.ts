@@ -32,10 +32,20 @@ export function inspect(config: Config, parts: EngineParts): Json {
 function publicPlace(place: Place): Json {
   switch (place.kind) {
     case 'stdio':
-      return { kind: 'stdio', command: place.command, arguments: place.args.length, env: Object.keys(place.env), cwd: place.cwd };
+      return {
+        kind: 'stdio',
+        command: place.command,
+        arguments: place.args.length,
+        env: Object.keys(place.env),
+        cwd: place.cwd,
+      };
     case 'http':
     case 'websocket':
-      return { kind: place.kind, url: `${place.url.origin}${place.url.pathname}`, headers: Object.keys(place.headers) };
+      return {
+        kind: place.kind,
+        url: `${place.url.origin}${place.url.pathname}`,
+        headers: Object.keys(place.headers),
+      };
     default:
       return { kind: place.kind };
   }

@@ -17,7 +17,11 @@ export interface ListOutcome {
 export async function ensureListed(
   server: Server,
   kind: ListKind,
-  options: { readonly cancellation: Cancellation; readonly again: boolean; readonly knows: (server: string) => boolean },
+  options: {
+    readonly cancellation: Cancellation;
+    readonly again: boolean;
+    readonly knows: (server: string) => boolean;
+  },
 ): Promise<ListOutcome> {
   const { cancellation, again } = options;
   try {
@@ -46,10 +50,17 @@ async function standing(server: Server, cancellation: Cancellation, known: boole
   }
   const settled = Promise.race(
     server.replicas.map(({ connection }) =>
-      connection.settled((state) => state === 'Connected' || state === 'Error' || state === 'AuthRequired' || state === 'Disconnected'),
+      connection.settled(
+        (state) =>
+          state === 'Connected' || state === 'Error' || state === 'AuthRequired' || state === 'Disconnected',
+      ),
     ),
   );
-  if (server.replicas.some(({ connection }) => connection.state === 'Connecting' || connection.state === 'Initializing')) {
+  if (
+    server.replicas.some(
+      ({ connection }) => connection.state === 'Connecting' || connection.state === 'Initializing',
+    )
+  ) {
     await unless(cancellation, settled);
   }
 }
@@ -65,9 +76,15 @@ export async function unless<T>(cancellation: Cancellation, promise: Promise<T>)
 }
 
 /** Ends `cancellation` after `timeoutMs` with a `deadline_exceeded` that says what took so long. */
-export function expire(clock: Clock, cancellation: Cancellation, timeoutMs: number, what: string): () => void {
+export function expire(
+  clock: Clock,
+  cancellation: Cancellation,
+  timeoutMs: number,
+  what: string,
+): () => void {
   const entry = {
-    onDeadline: () => cancellation.cancel(new TroupeError('deadline_exceeded', `${what} took longer than ${timeoutMs} ms`)),
+    onDeadline: () =>
+      cancellation.cancel(new TroupeError('deadline_exceeded', `${what} took longer than ${timeoutMs} ms`)),
   };
   clock.deadline(clock.now() + timeoutMs, entry);
   return () => clock.cancelDeadline(entry);

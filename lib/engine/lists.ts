@@ -32,7 +32,9 @@ export async function listServers(
   const disarm = expire(parts.clock, request.cancellation, timeoutMs, LIST_METHODS[kind]);
   try {
     const wanted = options?.servers;
-    if (wanted !== undefined) for (const name of wanted) if (!parts.servers.has(name)) throw new TroupeError('not_found', `no server "${name}"`);
+    if (wanted !== undefined)
+      for (const name of wanted)
+        if (!parts.servers.has(name)) throw new TroupeError('not_found', `no server "${name}"`);
     const asked = [...parts.servers.values()].filter((server) => wanted?.includes(server.name) ?? true);
     const again = request.cache !== 'use';
     const outcomes = await Promise.all(
@@ -55,7 +57,12 @@ export async function listServers(
 }
 
 /** The list without what the principal may not see, on record like any other operation. */
-async function seenBy(parts: EngineParts, kind: ListKind, request: Request, whole: ListResult): Promise<ListResult> {
+async function seenBy(
+  parts: EngineParts,
+  kind: ListKind,
+  request: Request,
+  whole: ListResult,
+): Promise<ListResult> {
   const { trust } = parts;
   if (trust.layers.length === 0) return whole;
   const response = await trust.guard(request, () => Promise.resolve({ [kind]: whole.items } as Json));
@@ -64,6 +71,8 @@ async function seenBy(parts: EngineParts, kind: ListKind, request: Request, whol
   if (sight === undefined) return { ...whole, items };
   const known = new Set(items.map(({ server }) => server));
   // That a server failed tells that it is there.
-  const failures = whole.failures.filter(({ server }) => known.has(server) || !sight.hides(server, request.principal));
+  const failures = whole.failures.filter(
+    ({ server }) => known.has(server) || !sight.hides(server, request.principal),
+  );
   return { ...whole, items, failures };
 }

@@ -44,7 +44,9 @@ export interface PipelineDeps {
 function logLevel(servers: ReadonlyMap<string, Server>): Interceptor {
   return (next) => (request) => {
     const server = request.method === 'logging/setLevel' ? servers.get(request.server ?? '') : undefined;
-    return server === undefined ? next(request) : server.setLogLevel(String(request.params?.['level'])).then(() => NOTHING);
+    return server === undefined
+      ? next(request)
+      : server.setLogLevel(String(request.params?.['level'])).then(() => NOTHING);
   };
 }
 
@@ -58,18 +60,28 @@ function namingFullPools(next: Handler, connections: ConnectionPool): Handler {
 
 /** Without limits of its own the layer has nothing to do: the slots of the replicas count. */
 function limited(policy: AdmissionPolicy | undefined): AdmissionPolicy | undefined {
-  if (policy === undefined || (policy.perTenant === Infinity && policy.perTool === Infinity)) return undefined;
+  if (policy === undefined || (policy.perTenant === Infinity && policy.perTool === Infinity))
+    return undefined;
   return policy;
 }
 
 const NOTHING = Object.freeze({});
 
 /** What a modern server asks in a result goes through the same door as what a legacy one pushes. */
-async function answerInput(inbound: Inbound, request: Request, method: string, params: Json | undefined): Promise<Json> {
+async function answerInput(
+  inbound: Inbound,
+  request: Request,
+  method: string,
+  params: Json | undefined,
+): Promise<Json> {
   const controller = new AbortController();
   const slot = request.cancellation.listen((reason) => controller.abort(reason));
   try {
-    const from = { server: request.server ?? '', connection: request.facts.connection ?? '', principal: request.principal };
+    const from = {
+      server: request.server ?? '',
+      connection: request.facts.connection ?? '',
+      principal: request.principal,
+    };
     return await inbound.answer(from, method, params, controller.signal);
   } finally {
     request.cancellation.ignore(slot);
@@ -89,7 +101,13 @@ export function buildPipeline(deps: PipelineDeps): Handler {
     // The host's own: above resolve, since they may rewrite the name.
     ...config.interceptors,
     // From name to server: above everything that needs to know the server.
-    resolve({ catalog: deps.catalog, knows: deps.knows, servers, rules: deps.rules, sight: deps.trust.sight }),
+    resolve({
+      catalog: deps.catalog,
+      knows: deps.knows,
+      servers,
+      rules: deps.rules,
+      sight: deps.trust.sight,
+    }),
     // Audit above policy: a refusal is recorded too. Policy above cache, so that a refusal is never answered from memory,
     // and below resolve, since it judges servers and their own names. Quarantine below policy: who may not know a tool does
     // not learn that it is held.
@@ -136,7 +154,9 @@ export function buildPipeline(deps: PipelineDeps): Handler {
     // server may answer at once.
     awaitReady: (server, request) => {
       const found = servers.get(server);
-      return found === undefined || hasStandIn(found, servers) ? undefined : found.ready(request.cancellation);
+      return found === undefined || hasStandIn(found, servers)
+        ? undefined
+        : found.ready(request.cancellation);
     },
   });
   return compose(path, connections.bounded ? namingFullPools(route, connections) : route);

@@ -14,7 +14,11 @@ export interface ProbeResult {
 
 /** One cheap read that shows whether a session serves: `ping` does not exist in the modern era. */
 export function probeSession(session: Session, cancellation: Cancellation): Promise<Json> {
-  return session.request({ method: session.era === 'modern' ? 'server/discover' : 'ping', params: undefined, cancellation });
+  return session.request({
+    method: session.era === 'modern' ? 'server/discover' : 'ping',
+    params: undefined,
+    cancellation,
+  });
 }
 
 export interface ProberOptions {
@@ -60,7 +64,10 @@ export function watchHealth(options: ProberOptions): () => void {
     const started = clock.now();
     const stop = clock.after(timeoutMs, () =>
       cancellation.cancel(
-        new TroupeError('deadline_exceeded', `no answer to a health probe within ${timeoutMs} ms`, { server, connection }),
+        new TroupeError('deadline_exceeded', `no answer to a health probe within ${timeoutMs} ms`, {
+          server,
+          connection,
+        }),
       ),
     );
     let error: TroupeError | undefined;
@@ -77,7 +84,14 @@ export function watchHealth(options: ProberOptions): () => void {
     options.onResult({ at: clock.wallTime(), ok: alive, elapsedMs: clock.now() - started }, error);
     if (failed >= options.failures) {
       over = true;
-      options.onDead(new TroupeError('connection_lost', `${failed} health probes in a row had no answer`, { server, connection, delivery: 'sent', cause: error }));
+      options.onDead(
+        new TroupeError('connection_lost', `${failed} health probes in a row had no answer`, {
+          server,
+          connection,
+          delivery: 'sent',
+          cause: error,
+        }),
+      );
     } else arm(failed === 0 ? intervalMs : Math.min(intervalMs, timeoutMs));
   };
 

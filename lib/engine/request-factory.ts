@@ -32,12 +32,19 @@ export interface RequestShape {
 
 export interface RequestFactory {
   /** A frozen request, and the function to call once it has settled. */
-  create(shape: RequestShape, options: RequestOptions | undefined, timeoutMs: number): { request: Request; done: () => void };
+  create(
+    shape: RequestShape,
+    options: RequestOptions | undefined,
+    timeoutMs: number,
+  ): { request: Request; done: () => void };
 }
 
 const nothingToEnd = (): void => {};
 
-export function createRequestFactory(deps: { readonly clock: Clock; readonly principal: Principal | undefined }): RequestFactory {
+export function createRequestFactory(deps: {
+  readonly clock: Clock;
+  readonly principal: Principal | undefined;
+}): RequestFactory {
   let seq = 0;
   return {
     create(shape, options, defaultTimeoutMs) {
@@ -58,7 +65,11 @@ export function createRequestFactory(deps: { readonly clock: Clock; readonly pri
         params: withMeta(shape.params, options?.meta),
         server: shape.server,
         target: shape.target,
-        operation: isProtocolRead(shape.method) ? 'read' : options?.idempotent === true ? 'idempotent' : 'unsafe',
+        operation: isProtocolRead(shape.method)
+          ? 'read'
+          : options?.idempotent === true
+            ? 'idempotent'
+            : 'unsafe',
         deadline: startedAt + timeoutMs,
         startedAt,
         cancellation,
@@ -101,7 +112,10 @@ function checkTimeout(timeoutMs: number): void {
 /** Arguments must be an object; what is in it is checked when it is written. */
 export function checkArguments(args: unknown, what: string): Json | undefined {
   if (args === undefined || isJson(args)) return args;
-  throw new TroupeError('invalid_request', `${what} must be an object, not ${args === null ? 'null' : Array.isArray(args) ? 'an array' : typeof args}`);
+  throw new TroupeError(
+    'invalid_request',
+    `${what} must be an object, not ${args === null ? 'null' : Array.isArray(args) ? 'an array' : typeof args}`,
+  );
 }
 
 export function checkText(value: unknown, what: string): string {

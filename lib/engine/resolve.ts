@@ -75,14 +75,23 @@ export function locate(request: Request, deps: ResolveDeps): Request | undefined
   const finder = FINDERS[request.method === 'resources/subscribe' ? 'resources/read' : request.method];
   if (finder === undefined) {
     const [first, ...rest] = deps.servers.keys();
-    return request.server !== undefined || first === undefined || rest.length > 0 ? request : amend(request, { server: first });
+    return request.server !== undefined || first === undefined || rest.length > 0
+      ? request
+      : amend(request, { server: first });
   }
   const found = attempt(finder, request, deps, request.server === undefined ? undefined : [request.server]);
-  return found instanceof TroupeError ? undefined : amend(request, { server: found.server, params: found.params });
+  return found instanceof TroupeError
+    ? undefined
+    : amend(request, { server: found.server, params: found.params });
 }
 
 /** The search as a value: not finding is an ordinary outcome here. */
-function attempt(finder: Finder, request: Asked, deps: ResolveDeps, among?: readonly string[]): Found | TroupeError {
+function attempt(
+  finder: Finder,
+  request: Asked,
+  deps: ResolveDeps,
+  among?: readonly string[],
+): Found | TroupeError {
   const { sight } = deps;
   if (sight === undefined) return tryFind(finder, request, deps, lookup(among));
   const visible = sight.visible(request.principal, finder.kind);
@@ -95,7 +104,12 @@ function attempt(finder: Finder, request: Asked, deps: ResolveDeps, among?: read
   return sight.vague ? plain(found, request) : found;
 }
 
-function tryFind(finder: Finder, request: Asked, deps: ResolveDeps, options: LookupOptions | undefined): Found | TroupeError {
+function tryFind(
+  finder: Finder,
+  request: Asked,
+  deps: ResolveDeps,
+  options: LookupOptions | undefined,
+): Found | TroupeError {
   try {
     return finder.find(request, deps.catalog(), options, deps.rules);
   } catch (error) {
@@ -106,7 +120,12 @@ function tryFind(finder: Finder, request: Asked, deps: ResolveDeps, options: Loo
 /** Without the names of others: a policy that cannot be asked in passing has not said who may know them. */
 function plain({ code }: TroupeError, request: Asked): TroupeError {
   const what = `"${nameOf(request)}"`;
-  return new TroupeError(code, code === 'ambiguous_name' ? `${what} is the name of more than one; give the exposed name` : `nothing is known as ${what}`);
+  return new TroupeError(
+    code,
+    code === 'ambiguous_name'
+      ? `${what} is the name of more than one; give the exposed name`
+      : `nothing is known as ${what}`,
+  );
 }
 
 function nameOf({ target, method }: Asked): string {
@@ -119,10 +138,13 @@ export function unknownTo(request: Request, deps: ResolveDeps): TroupeError {
   const finder = FINDERS[request.method === 'resources/subscribe' ? 'resources/read' : request.method];
   if (finder === undefined || sight?.vague !== false) return plain(new TroupeError('not_found', ''), request);
   const visible = sight.visible(request.principal, finder.kind);
-  const asked = request.method === 'completion/complete' ? { ...request, params: { ref: refOf(request) } } : request;
+  const asked =
+    request.method === 'completion/complete' ? { ...request, params: { ref: refOf(request) } } : request;
   const found = tryFind(finder, asked, deps, { visible });
   // Found after all, at another server that may be seen: the name is known, but not of this one.
-  return found instanceof TroupeError && found.code === 'not_found' ? found : plain(new TroupeError('not_found', ''), request);
+  return found instanceof TroupeError && found.code === 'not_found'
+    ? found
+    : plain(new TroupeError('not_found', ''), request);
 }
 
 /** As the caller wrote it: by now the params carry the server's own name. */
@@ -153,7 +175,8 @@ function noServer(server: string | undefined): TroupeError {
 function hiding(server: string, sight: Sight, next: Handler): Handler {
   return (request) =>
     next(request).catch((error: unknown) => {
-      const refused = error instanceof TroupeError && error.code === 'not_found' && error.delivery === 'unsent';
+      const refused =
+        error instanceof TroupeError && error.code === 'not_found' && error.delivery === 'unsent';
       throw refused && sight.hides(server, request.principal) ? noServer(server) : error;
     });
 }
@@ -161,9 +184,15 @@ function hiding(server: string, sight: Sight, next: Handler): Handler {
 /** A method that names nothing goes to the only server there is. */
 function only(request: Request, deps: ResolveDeps, next: Handler): Promise<Response> {
   const [first, ...rest] = deps.servers.keys();
-  if (first === undefined) return Promise.reject(new TroupeError('not_found', 'the fleet is empty: there is no server to ask'));
+  if (first === undefined)
+    return Promise.reject(new TroupeError('not_found', 'the fleet is empty: there is no server to ask'));
   if (rest.length > 0) {
-    return Promise.reject(new TroupeError('invalid_request', `${request.method}: say which server${deps.sight === undefined ? ` (${[first, ...rest].join(', ')})` : ''}`));
+    return Promise.reject(
+      new TroupeError(
+        'invalid_request',
+        `${request.method}: say which server${deps.sight === undefined ? ` (${[first, ...rest].join(', ')})` : ''}`,
+      ),
+    );
   }
   request.facts.server = first;
   return next(amend(request, { server: first }));
@@ -182,7 +211,9 @@ async function search(
   const likely = unknown.filter((server) => isLikely(server, request));
   const asked = likely.length > 0 ? likely : unknown;
   const outcomes = await Promise.all(
-    asked.map((server) => ensureListed(server, finder.kind, { cancellation, again: false, knows: () => false })),
+    asked.map((server) =>
+      ensureListed(server, finder.kind, { cancellation, again: false, knows: () => false }),
+    ),
   );
   cancellation.throwIfCancelled();
   const found = asked.length === 0 ? missing : attempt(finder, request, deps);
@@ -195,15 +226,25 @@ async function search(
     const name = request.target?.slice(replaced.name.length + 2);
     return ask(request, { server: replaced.name, params: { ...request.params, name } }, deps, next);
   }
-  if (likely.length > 0 && failed?.error !== undefined && deps.sight?.hides(failed.server, request.principal) !== true) {
-    throw new TroupeError('unavailable', `cannot tell whether it has "${request.target}": ${failed.error.detail}`, {
-      server: failed.server,
-      cause: failed.error,
-    });
+  if (
+    likely.length > 0 &&
+    failed?.error !== undefined &&
+    deps.sight?.hides(failed.server, request.principal) !== true
+  ) {
+    throw new TroupeError(
+      'unavailable',
+      `cannot tell whether it has "${request.target}": ${failed.error.detail}`,
+      {
+        server: failed.server,
+        cause: failed.error,
+      },
+    );
   }
   if (request.method !== 'resources/read') throw found;
   // Nobody lists it, but a resource may be readable all the same: whoever has resources is asked, in order.
-  const readers = [...deps.servers.values()].filter((s) => s.connected?.connection.session?.supports('resources/read') === true);
+  const readers = [...deps.servers.values()].filter(
+    (s) => s.connected?.connection.session?.supports('resources/read') === true,
+  );
   const [first, ...others] = readers.map((server) => server.name);
   if (first === undefined) throw found;
   return ask(request, { server: first, params: request.params ?? {}, others }, deps, next);
@@ -213,19 +254,30 @@ function ask(request: Request, found: Found, deps: ResolveDeps, next: Handler): 
   request.facts.server = found.server;
   const { server, params } = found;
   const batch = request.batch || deps.servers.get(server)?.config.batch !== undefined;
-  const answer = next(amend(request, { server, params, batch, operation: operationOf(request, found, deps) }));
-  return found.others === undefined || found.others.length === 0 ? answer : orOthers(answer, request, found, deps, next);
+  const answer = next(
+    amend(request, { server, params, batch, operation: operationOf(request, found, deps) }),
+  );
+  return found.others === undefined || found.others.length === 0
+    ? answer
+    : orOthers(answer, request, found, deps, next);
 }
 
 /** What a server says of its own tools is a claim; it counts only where the server is trusted. */
 function operationOf(request: Request, found: Found, deps: ResolveDeps): OperationClass {
   const { annotations } = found;
-  if (annotations === undefined || deps.servers.get(found.server)?.config.trusted !== true) return request.operation;
+  if (annotations === undefined || deps.servers.get(found.server)?.config.trusted !== true)
+    return request.operation;
   if (annotations['readOnlyHint'] === true) return 'read-only';
   return annotations['idempotentHint'] === true ? 'idempotent' : request.operation;
 }
 
-async function orOthers(answer: Promise<Response>, request: Request, found: Found, deps: ResolveDeps, next: Handler): Promise<Response> {
+async function orOthers(
+  answer: Promise<Response>,
+  request: Request,
+  found: Found,
+  deps: ResolveDeps,
+  next: Handler,
+): Promise<Response> {
   try {
     return await answer;
   } catch (error) {
@@ -253,8 +305,10 @@ const FINDERS: Readonly<Record<string, Finder>> = {
   'resources/read': {
     kind: 'resources',
     find(request, catalog, among, rules) {
-      const ruled = among?.servers === undefined ? ruledServers(request.target ?? '', catalog, rules) : undefined;
-      if (ruled !== undefined) return { server: ruled[0] ?? '', params: request.params ?? {}, others: ruled.slice(1) };
+      const ruled =
+        among?.servers === undefined ? ruledServers(request.target ?? '', catalog, rules) : undefined;
+      if (ruled !== undefined)
+        return { server: ruled[0] ?? '', params: request.params ?? {}, others: ruled.slice(1) };
       const [first = '', ...others] = catalog.resource(request.target ?? '', among).servers;
       return { server: first, params: request.params ?? {}, others };
     },
@@ -280,7 +334,8 @@ function ruledServers(uri: string, catalog: Catalog, rules: RoutingRules): reado
 }
 
 function mimeTypeOf(uri: string, catalog: Catalog): string | undefined {
-  for (const item of catalog.list('resources')) if (item.uri === uri && typeof item.mimeType === 'string') return item.mimeType;
+  for (const item of catalog.list('resources'))
+    if (item.uri === uri && typeof item.mimeType === 'string') return item.mimeType;
   return undefined;
 }
 

@@ -4,7 +4,12 @@ import { isSecretName } from '../security/secret-names.ts';
 /** Long enough, mixed enough and no path: a value that nobody would write into a log on purpose. */
 const LOOKS_SECRET = /^(?=.*\d)(?=.*[A-Za-z])[^\s/\\]{16,}$/;
 /** Headers that say nothing about who we are. */
-const PLAIN_HEADERS: ReadonlySet<string> = new Set(['accept', 'content-type', 'user-agent', 'accept-language']);
+const PLAIN_HEADERS: ReadonlySet<string> = new Set([
+  'accept',
+  'content-type',
+  'user-agent',
+  'accept-language',
+]);
 
 /** Whatever the configuration of a server holds that must not leave the engine but towards that server. */
 export function secretsOf(server: ResolvedServer): readonly string[] {
@@ -35,7 +40,8 @@ function secretArguments(args: readonly string[]): readonly string[] {
     const name = arg.slice(0, equals < 0 ? undefined : equals).replace(/^-+/, '');
     if (equals > 0 && isSecretName(name)) return [arg.slice(equals + 1)];
     const before = args[i - 1];
-    const flagged = before?.startsWith('-') === true && !before.includes('=') && isSecretName(before.replace(/^-+/, ''));
+    const flagged =
+      before?.startsWith('-') === true && !before.includes('=') && isSecretName(before.replace(/^-+/, ''));
     return flagged || (!arg.startsWith('-') && !arg.startsWith('@') && LOOKS_SECRET.test(arg)) ? [arg] : [];
   });
 }
@@ -58,6 +64,7 @@ function collect(value: unknown, name: string, found: string[], depth: number): 
   if (typeof value === 'string') {
     if (isSecretName(name) || name === 'key' || name === 'bearer') found.push(value);
   } else if (typeof value === 'object' && value !== null && depth < 6 && !ArrayBuffer.isView(value)) {
-    for (const [key, item] of Object.entries(value)) collect(item, Array.isArray(value) ? name : key, found, depth + 1);
+    for (const [key, item] of Object.entries(value))
+      collect(item, Array.isArray(value) ? name : key, found, depth + 1);
   }
 }

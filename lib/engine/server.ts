@@ -27,7 +27,12 @@ import { createPool, type Candidate, type ReplicaPool } from '../routing/pool.ts
 import { strategyOf } from '../routing/strategy-registry.ts';
 import type { RoutingStrategy } from '../routing/strategy.ts';
 import type { ConnectionPool, Pooled } from '../supervision/pool.ts';
-import { NO_HISTORY, noteConnected, restartPolicy, type RestartHistory } from '../supervision/restart-policy.ts';
+import {
+  NO_HISTORY,
+  noteConnected,
+  restartPolicy,
+  type RestartHistory,
+} from '../supervision/restart-policy.ts';
 import type { Inbound } from './inbound.ts';
 import { CHANGED_LISTS, SessionLists } from './session-lists.ts';
 import { probeSession, watchHealth, type ProbeResult } from './probe.ts';
@@ -50,7 +55,12 @@ export interface ServerDeps {
   readonly logLevel: string | undefined;
   readonly clientInfo: { readonly name: string; readonly version: string };
   /** The way to a replica, fresh per attempt; `process` is known once there is one. */
-  readonly link: (server: ResolvedServer, replica: ResolvedReplica, leaveGate: () => void, credentials: Credentials | undefined) => Link & { readonly process?: ServerProcess | undefined };
+  readonly link: (
+    server: ResolvedServer,
+    replica: ResolvedReplica,
+    leaveGate: () => void,
+    credentials: Credentials | undefined,
+  ) => Link & { readonly process?: ServerProcess | undefined };
   /** A list of a session has arrived. */
   readonly onListed: (server: Server, replica: Replica, kind: ListKind, list: RawList) => void;
   /** Something about a connection changed that the fleet shows. */
@@ -113,7 +123,8 @@ export class Server {
             minPerSecond: config.retry.budgetMinPerSecond,
             windowMs: config.retry.budgetWindowMs,
           });
-    this.rate = config.rateLimit === undefined ? undefined : createTokenBucket({ clock, ...config.rateLimit });
+    this.rate =
+      config.rateLimit === undefined ? undefined : createTokenBucket({ clock, ...config.rateLimit });
     this.pool = createPool({
       server: config.name,
       candidates: this.replicas.map((replica) => candidate(replica, config)),
@@ -140,7 +151,9 @@ export class Server {
 
   /** Whose lists are the server's: the first connected replica that has the tools of the pool. */
   get speaker(): Replica | undefined {
-    return this.replicas.find(({ connection, odd }) => !odd && connection.session !== undefined) ?? this.connected;
+    return (
+      this.replicas.find(({ connection, odd }) => !odd && connection.session !== undefined) ?? this.connected
+    );
   }
 
   /** Whether one of its connections may stand soon without anybody doing anything. */
@@ -152,7 +165,8 @@ export class Server {
   wake(): void {
     for (const replica of this.replicas) {
       const { connection } = replica;
-      if (connection.state === 'Disconnected' && this.#deps.connections.tryEnter(this.#pooled(replica))) connection.wake();
+      if (connection.state === 'Disconnected' && this.#deps.connections.tryEnter(this.#pooled(replica)))
+        connection.wake();
     }
   }
 
@@ -180,10 +194,13 @@ export class Server {
     for (const other of this.replicas) {
       const isOdd = odd.includes(other.config.id);
       if (isOdd && !other.odd) {
-        this.#deps.logger.warn('a replica offers other tools than the rest and is asked only when nothing else is left', {
-          server: this.name,
-          connection: other.config.id,
-        });
+        this.#deps.logger.warn(
+          'a replica offers other tools than the rest and is asked only when nothing else is left',
+          {
+            server: this.name,
+            connection: other.config.id,
+          },
+        );
       }
       other.odd = isOdd;
     }
@@ -198,7 +215,9 @@ export class Server {
     if (this.connected !== undefined) return Promise.resolve();
     this.wake();
     if (this.willConnect) return this.#standing();
-    const resting = this.replicas.find(({ connection }) => connection.state === 'Disconnected' || connection.state === 'Disconnecting');
+    const resting = this.replicas.find(
+      ({ connection }) => connection.state === 'Disconnected' || connection.state === 'Disconnecting',
+    );
     return resting === undefined ? undefined : this.#afterRoom(resting, cancellation);
   }
 
@@ -229,7 +248,9 @@ export class Server {
   /** Asks for log messages from `level` on: now, and of each later session. */
   async setLogLevel(level: string): Promise<void> {
     this.#logLevel = level;
-    await Promise.all(this.replicas.flatMap(({ connection }) => connection.session?.setLogLevel(level) ?? []));
+    await Promise.all(
+      this.replicas.flatMap(({ connection }) => connection.session?.setLogLevel(level) ?? []),
+    );
   }
 
   /** Lets pending work finish for at most `graceMs`. */
@@ -242,21 +263,29 @@ export class Server {
 
   /** What the host says to an `auth.required`; without an answer, the connections that wait only try again. */
   async authorize(answer: Json | undefined): Promise<void> {
-    const all = [...new Set(this.replicas.map(({ config }) => this.#credentialsOf(config)))].filter((credentials) => credentials !== undefined);
+    const all = [...new Set(this.replicas.map(({ config }) => this.#credentialsOf(config)))].filter(
+      (credentials) => credentials !== undefined,
+    );
     if (answer === undefined) {
       for (const credentials of all) credentials.restart();
     } else {
       const [first] = all;
-      if (first === undefined) throw new TroupeError('unsupported', 'only servers with an address take credentials', { server: this.name });
+      if (first === undefined)
+        throw new TroupeError('unsupported', 'only servers with an address take credentials', {
+          server: this.name,
+        });
       const read = readAnswer(answer, this.name);
       const state = read.kind === 'token' ? undefined : (read.params.get('state') ?? undefined);
-      const meant = read.kind === 'token' ? all : [all.find((credentials) => credentials.awaits(state)) ?? first];
+      const meant =
+        read.kind === 'token' ? all : [all.find((credentials) => credentials.awaits(state)) ?? first];
       for (const credentials of meant) await credentials.answer(read);
     }
     // One that is still putting its last attempt away goes on a little later.
     const waiting = this.replicas.filter(({ connection }) => connection.state === 'AuthRequired');
     for (const { connection } of waiting) connection.authorized();
-    await Promise.all(waiting.map(({ connection }) => connection.settled((state) => state !== 'AuthRequired')));
+    await Promise.all(
+      waiting.map(({ connection }) => connection.settled((state) => state !== 'AuthRequired')),
+    );
   }
 
   #credentialsOf({ where }: ResolvedReplica): Credentials | undefined {
@@ -265,7 +294,17 @@ export class Server {
     let credentials = this.#credentials.get(url.href);
     if (credentials === undefined) {
       const { name, auth, tls, limits, allowInsecure } = this.config;
-      credentials = createCredentials({ auth, server: name, url, headers, tls, allowInsecure, limits, clock: this.#deps.clock, store: this.#deps.tokens?.(name) });
+      credentials = createCredentials({
+        auth,
+        server: name,
+        url,
+        headers,
+        tls,
+        allowInsecure,
+        limits,
+        clock: this.#deps.clock,
+        store: this.#deps.tokens?.(name),
+      });
       this.#credentials.set(url.href, credentials);
     }
     return credentials;
@@ -275,7 +314,9 @@ export class Server {
   async #standing(): Promise<void> {
     const failed = new Set<Replica>();
     for (;;) {
-      const hopeful = this.replicas.filter((replica) => replica.connection.willConnect && !failed.has(replica));
+      const hopeful = this.replicas.filter(
+        (replica) => replica.connection.willConnect && !failed.has(replica),
+      );
       if (this.connected !== undefined || hopeful.length === 0) return;
       await Promise.race(
         hopeful.map(async (replica) => {
@@ -384,7 +425,10 @@ export class Server {
     });
   }
 
-  #sessionOpened(replica: Replica, session: Session): ReturnType<ConstructorParameters<typeof Connection>[0]['onSession']> {
+  #sessionOpened(
+    replica: Replica,
+    session: Session,
+  ): ReturnType<ConstructorParameters<typeof Connection>[0]['onSession']> {
     const { config: server } = this;
     const { clock, emit, inbound, logger } = this.#deps;
     const { id } = replica.config;
@@ -396,7 +440,8 @@ export class Server {
       timeoutMs: server.listTimeoutMs,
       ttlMs: server.cache.lists.ttlMs,
       onListed: (kind, list) => this.#deps.onListed(this, replica, kind, list),
-      onFailed: (kind, error) => logger.warn('a list failed', { server: server.name, kind, error: error.message }),
+      onFailed: (kind, error) =>
+        logger.warn('a list failed', { server: server.name, kind, error: error.message }),
     });
     replica.lists = lists;
     replica.lastSession = session;
@@ -404,9 +449,13 @@ export class Server {
     this.#openPath(replica, session);
     this.#watchHealth(replica, session);
     lists.start();
-    this.watched.attach(session, (error) => logger.warn('watching resources failed', { server: server.name, error: error.message }));
+    this.watched.attach(session, (error) =>
+      logger.warn('watching resources failed', { server: server.name, error: error.message }),
+    );
     if (this.#logLevel !== undefined && session.era === 'legacy') {
-      session.setLogLevel(this.#logLevel).catch((error: unknown) => logger.warn('the log level was refused', { server: server.name, error }));
+      session
+        .setLogLevel(this.#logLevel)
+        .catch((error: unknown) => logger.warn('the log level was refused', { server: server.name, error }));
     }
     return {
       onNotification: (method, params) => {
@@ -414,13 +463,29 @@ export class Server {
           lists.changed(kind);
           this.cache.invalidate({ method: LIST_METHODS[kind] });
         }
-        if (method === 'notifications/resources/updated') this.cache.invalidate({ uri: String(params?.['uri']) });
-        if (method === 'notifications/resources/updated' && params !== undefined) this.watched.updated(params);
+        if (method === 'notifications/resources/updated')
+          this.cache.invalidate({ uri: String(params?.['uri']) });
+        if (method === 'notifications/resources/updated' && params !== undefined)
+          this.watched.updated(params);
         else if (method === 'notifications/message') inbound.logged(server.name, params);
-        emit({ type: 'server.notified', at: clock.wallTime(), server: server.name, connection: id, method, params });
+        emit({
+          type: 'server.notified',
+          at: clock.wallTime(),
+          server: server.name,
+          connection: id,
+          method,
+          params,
+        });
       },
       onOddity: (error, count) => {
-        emit({ type: 'connection.oddity', at: clock.wallTime(), connection: id, server: server.name, error, count });
+        emit({
+          type: 'connection.oddity',
+          at: clock.wallTime(),
+          connection: id,
+          server: server.name,
+          error,
+          count,
+        });
       },
     };
   }
@@ -430,7 +495,8 @@ export class Server {
     const { config } = this;
     const { clock, random, emit } = this.#deps;
     const terminal = this.#terminal(replica.config.id, session);
-    const inside = config.adaptive === undefined ? terminal : compose([this.#adaptiveSlots(replica.config.id)], terminal);
+    const inside =
+      config.adaptive === undefined ? terminal : compose([this.#adaptiveSlots(replica.config.id)], terminal);
     if (config.breaker === undefined) {
       replica.path = inside;
       return;
@@ -441,7 +507,14 @@ export class Server {
       options: config.breaker,
       probe: (cancellation) => probeSession(session, cancellation),
       onChange: (from, to) => {
-        emit({ type: 'breaker.changed', at: clock.wallTime(), server: config.name, connection: replica.config.id, from, to });
+        emit({
+          type: 'breaker.changed',
+          at: clock.wallTime(),
+          server: config.name,
+          connection: replica.config.id,
+          from,
+          to,
+        });
         this.pool.wake();
         this.#deps.onChange(this, replica, replica.connection.state);
       },
@@ -473,7 +546,9 @@ export class Server {
     return (request) => {
       connections.touch(id);
       // Once it has settled, the connection may be one that can make room.
-      return session.request(request).finally(() => connections.waiting > 0 && setImmediate(() => connections.poke()));
+      return session
+        .request(request)
+        .finally(() => connections.waiting > 0 && setImmediate(() => connections.poke()));
     };
   }
 
@@ -517,7 +592,7 @@ export class Server {
 /** Throws `config_invalid` naming the server, for options that the strategy does not take. */
 export function routingOf({ name, routing }: ResolvedServer): RoutingStrategy {
   try {
-    return strategyOf(routing.strategy as string | RoutingStrategy, routing.options);
+    return strategyOf(routing.strategy, routing.options);
   } catch (error) {
     throw TroupeError.from(error, { server: name });
   }

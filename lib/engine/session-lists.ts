@@ -111,7 +111,9 @@ export class SessionLists {
 
   /** Ends what is under way; the lists stay readable. */
   dispose(): void {
-    this.#cancellation.cancel(new TroupeError('connection_lost', 'the session ended', { server: this.#options.server }));
+    this.#cancellation.cancel(
+      new TroupeError('connection_lost', 'the session ended', { server: this.#options.server }),
+    );
     for (const kind of LIST_KINDS) this.#entries[kind].settle?.();
   }
 
@@ -120,7 +122,9 @@ export class SessionLists {
     const cancellation = this.#cancellation.child();
     const disarm = clock.after(timeoutMs, () =>
       cancellation.cancel(
-        new TroupeError('deadline_exceeded', `${LIST_METHODS[kind]} took longer than ${timeoutMs} ms`, { server }),
+        new TroupeError('deadline_exceeded', `${LIST_METHODS[kind]} took longer than ${timeoutMs} ms`, {
+          server,
+        }),
       ),
     );
     e.stale = false;
@@ -150,5 +154,13 @@ export class SessionLists {
 }
 
 function entry(): Entry {
-  return { list: undefined, at: 0, error: undefined, running: undefined, again: false, stale: false, settle: undefined };
+  return {
+    list: undefined,
+    at: 0,
+    error: undefined,
+    running: undefined,
+    again: false,
+    stale: false,
+    settle: undefined,
+  };
 }

@@ -14,7 +14,10 @@ export interface SubscribeCall {
   readonly uri: string;
   readonly listener: ResourceListener;
   readonly options: RequestOptions | undefined;
-  readonly begin: (shape: RequestShape, options: RequestOptions | undefined) => { request: Request; done: () => void };
+  readonly begin: (
+    shape: RequestShape,
+    options: RequestOptions | undefined,
+  ) => { request: Request; done: () => void };
   readonly clock: Clock;
   readonly servers: ReadonlyMap<string, Server>;
   readonly catalog: () => Catalog;
@@ -26,9 +29,17 @@ export interface SubscribeCall {
 /** Watches a resource at the server that has it, in the order of declaration; the first that accepts keeps it. */
 export async function subscribe(call: SubscribeCall): Promise<Subscription> {
   const { uri, servers } = call;
-  const { request, done } = call.begin({ method: 'resources/subscribe', params: { uri }, target: uri }, call.options);
+  const { request, done } = call.begin(
+    { method: 'resources/subscribe', params: { uri }, target: uri },
+    call.options,
+  );
   const { cancellation } = request;
-  const disarm = expire(call.clock, cancellation, request.deadline - request.startedAt, `subscribing to ${uri}`);
+  const disarm = expire(
+    call.clock,
+    cancellation,
+    request.deadline - request.startedAt,
+    `subscribing to ${uri}`,
+  );
   try {
     const holders = request.server === undefined ? await holdersOf(call, request) : [request.server];
     let refusal: TroupeError | undefined;
@@ -56,14 +67,21 @@ export async function subscribe(call: SubscribeCall): Promise<Subscription> {
 
 const NOTHING = Object.freeze({});
 
-async function watchAt(server: Server, { uri, listener }: SubscribeCall, { cancellation }: Request): Promise<Subscription> {
+async function watchAt(
+  server: Server,
+  { uri, listener }: SubscribeCall,
+  { cancellation }: Request,
+): Promise<Subscription> {
   const { name } = server;
   await ensureListed(server, 'resources', { cancellation, again: false, knows: () => false });
   cancellation.throwIfCancelled();
   const session = server.connected?.connection.session;
-  if (session === undefined) throw new TroupeError('unavailable', 'no connection stands', { server: name, cause: server.error });
+  if (session === undefined)
+    throw new TroupeError('unavailable', 'no connection stands', { server: name, cause: server.error });
   if (!session.supports('resources/subscribe')) {
-    throw new TroupeError('unsupported', 'the server does not advertise resource subscriptions', { server: name });
+    throw new TroupeError('unsupported', 'the server does not advertise resource subscriptions', {
+      server: name,
+    });
   }
   return unless(cancellation, server.watched.add(uri, listener));
 }
@@ -73,7 +91,13 @@ async function holdersOf(call: SubscribeCall, request: Request): Promise<readonl
   if (listed.length > 0) return listed;
   const unknown = [...call.servers.values()].filter((server) => !call.knows(server.name, 'resources'));
   await Promise.all(
-    unknown.map((server) => ensureListed(server, 'resources', { cancellation: request.cancellation, again: false, knows: () => false })),
+    unknown.map((server) =>
+      ensureListed(server, 'resources', {
+        cancellation: request.cancellation,
+        again: false,
+        knows: () => false,
+      }),
+    ),
   );
   const found = listedBy(call);
   // Nobody lists it: whoever can be watched may have it all the same.

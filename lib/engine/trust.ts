@@ -14,7 +14,16 @@ import { audit } from '../security/audit-interceptor.ts';
 import { createAuditTrail, type AuditOptions } from '../security/audit.ts';
 import { verifyAudit, type AuditVerdict } from '../security/audit-verify.ts';
 import { createPins, type Pins, type Quarantine, type Sighting } from '../security/pinning.ts';
-import { askPolicy, isThenable, type Decision, type Explanation, type HostOperation, type Operation, type PolicyEngine, type PolicyQuery } from '../security/policy-engine.ts';
+import {
+  askPolicy,
+  isThenable,
+  type Decision,
+  type Explanation,
+  type HostOperation,
+  type Operation,
+  type PolicyEngine,
+  type PolicyQuery,
+} from '../security/policy-engine.ts';
 import { policy } from '../security/policy-interceptor.ts';
 import { operationOf, queryOf } from '../security/policy-request.ts';
 import { isVisible } from '../security/policy-visibility.ts';
@@ -30,7 +39,10 @@ import { stateFile } from './state-file.ts';
 /** What a principal can know of. Only there where a policy is. */
 export interface Sight {
   /** Whether the thing may be seen; a policy that answers later counts as yes here, and decides on the request itself. */
-  visible(principal: Principal | undefined, kind: ListKind): (server: string, originalName: string) => boolean;
+  visible(
+    principal: Principal | undefined,
+    kind: ListKind,
+  ): (server: string, originalName: string) => boolean;
   /** Nothing of the server may be seen by this principal: it does not exist. */
   hides(server: string, principal: Principal | undefined): boolean;
   /** The policy cannot be asked in passing: errors name nothing but what the caller said. */
@@ -43,7 +55,7 @@ export interface Trust {
   readonly layers: readonly Interceptor[];
   readonly sight: Sight | undefined;
   /** Runs what does not go down the request path under the same layers. */
-  guard(request: Request, work: Handler): Promise<Json>;
+  readonly guard: (request: Request, work: Handler) => Promise<Json>;
   /** Whether a server may ask the host; rejects with `denied`. */
   readonly permit: ((from: Asker, method: string) => void | Promise<void>) | undefined;
   /** A server has listed its tools: compare with what was accepted, before anybody sees them. */
@@ -75,13 +87,24 @@ export interface TrustDeps {
 export function createTrust(deps: TrustDeps): Trust {
   const { config, clock, bus, redactor } = deps;
   let engine = policyOf(config, deps.servers);
-  const guarded: PolicyEngine = { decide: (query) => (engine as PolicyEngine).decide(query), explain: (query) => explained(engine as PolicyEngine, query) };
+  const guarded: PolicyEngine = {
+    decide: (query) => (engine as PolicyEngine).decide(query),
+    explain: (query) => explained(engine as PolicyEngine, query),
+  };
   const sight = engine === undefined ? undefined : sightOf(guarded, deps, isBuiltIn(config));
   const pins = pinsOf(deps);
   const seen = new Map<string, ReadonlyMap<string, string>>();
   // Last, since it takes a lock: what can refuse the configuration has had its chance.
   const file = auditFile(config);
-  const trail = file === undefined ? undefined : createAuditTrail({ ...file, clock, redact: (fields) => redactor.value(fields) as typeof fields, onError: lost(deps, file) });
+  const trail =
+    file === undefined
+      ? undefined
+      : createAuditTrail({
+          ...file,
+          clock,
+          redact: (fields) => redactor.value(fields) as typeof fields,
+          onError: lost(deps, file),
+        });
   const note = (fields: Json): void => {
     try {
       trail?.append('event', fields);
@@ -99,7 +122,18 @@ export function createTrust(deps: TrustDeps): Trust {
         engine: guarded,
         notFound: deps.unknown,
         onDenied: ({ request, query, decision, visible }) =>
-          note({ event: 'denied', request: request.seq, operation: query.operation, server: query.server, tool: query.tool, resource: query.resource, prompt: query.prompt, principal: query.principal?.id, rule: decision.ruleId, visible }),
+          note({
+            event: 'denied',
+            request: request.seq,
+            operation: query.operation,
+            server: query.server,
+            tool: query.tool,
+            resource: query.resource,
+            prompt: query.prompt,
+            principal: query.principal?.id,
+            rule: decision.ruleId,
+            visible,
+          }),
       }),
     );
   }
@@ -108,36 +142,60 @@ export function createTrust(deps: TrustDeps): Trust {
   return {
     layers,
     sight,
-    guard: layers.length === 0 ? (request, work) => work(request) : (request, work) => compose(layers, work)(request),
+    guard:
+      layers.length === 0
+        ? (request, work) => work(request)
+        : (request, work) => compose(layers, work)(request),
     permit: engine === undefined ? undefined : (from, method) => permit(guarded, from, method),
     review(server, tools) {
       if (pins === undefined) return;
-      const sightings = new Map(tools.map((tool) => [String(tool['name']), sightingOf(tool, redactor)] as const));
+      const sightings = new Map(
+        tools.map((tool) => [String(tool['name']), sightingOf(tool, redactor)] as const),
+      );
       seen.set(server.name, new Map([...sightings].map(([name, { fingerprint }]) => [name, fingerprint])));
       pins.review(server.name, { launch: launchOf(server, redactor), tools: sightings });
     },
     held: pins === undefined ? undefined : (server, tool) => pins.quarantined(server, tool) !== undefined,
     approve(server, tool) {
-      if (pins === undefined) throw new TroupeError('unsupported', 'nothing is pinned; set pinning or secure', { server });
+      if (pins === undefined)
+        throw new TroupeError('unsupported', 'nothing is pinned; set pinning or secure', { server });
       pins.approve(server, tool);
       note({ event: 'approved', server, tool });
     },
     async explain(request, located) {
       const asked = located ?? request;
-      const quarantined = asked.method === 'tools/call' && asked.server !== undefined ? pins?.quarantined(asked.server, String(asked.params?.['name'])) : undefined;
+      const quarantined =
+        asked.method === 'tools/call' && asked.server !== undefined
+          ? pins?.quarantined(asked.server, String(asked.params?.['name']))
+          : undefined;
       const decision = engine === undefined ? NO_POLICY : await explained(engine, queryOf(asked, undefined));
       if (decision.effect === 'deny' || quarantined === undefined) return decision;
-      return { effect: 'deny', ruleId: `pinning:${quarantined.reason}`, ruleSource: 'pinning', reason: quarantined.detail, missing: [], nearest: [] };
+      return {
+        effect: 'deny',
+        ruleId: `pinning:${quarantined.reason}`,
+        ruleSource: 'pinning',
+        reason: quarantined.detail,
+        missing: [],
+        nearest: [],
+      };
     },
     async verify() {
-      if (trail === undefined || file === undefined) throw new TroupeError('unsupported', 'there is no audit trail; set audit to a file');
-      return verifyAudit(file.path, { head: trail.head, ...(file.key === undefined ? {} : { key: file.key }) });
+      if (trail === undefined || file === undefined)
+        throw new TroupeError('unsupported', 'there is no audit trail; set audit to a file');
+      return verifyAudit(file.path, {
+        head: trail.head,
+        ...(file.key === undefined ? {} : { key: file.key }),
+      });
     },
     reconfigure(next) {
       if (next.policy === undefined && next.secure === config.secure) return;
       const another = policyOf(next, deps.servers);
       if (engine === undefined && another !== undefined) {
-        throw new TroupeError('config_invalid', 'policy: an engine made without one cannot get one while it runs; make a new engine', { data: { field: 'policy' } });
+        throw new TroupeError(
+          'config_invalid',
+          'policy: an engine made without one cannot get one while it runs; make a new engine',
+          { data: { field: 'policy' } },
+        );
       }
       if (another !== undefined) engine = another;
     },
@@ -152,25 +210,47 @@ export function createTrust(deps: TrustDeps): Trust {
   };
 }
 
-const NO_POLICY: Explanation = Object.freeze({ effect: 'allow', ruleId: 'default:no-policy', ruleSource: 'default', reason: 'the engine has no policy', missing: [], nearest: [] });
+const NO_POLICY: Explanation = Object.freeze({
+  effect: 'allow',
+  ruleId: 'default:no-policy',
+  ruleSource: 'default',
+  reason: 'the engine has no policy',
+  missing: [],
+  nearest: [],
+});
 
 function isBuiltIn({ policy: given }: Config): boolean {
-  return typeof (given as { decide?: unknown } | undefined)?.decide !== 'function';
+  return given === undefined || !('decide' in given) || typeof given.decide !== 'function';
 }
 
 /** Rules, `{ rules, roles, conditions }`, or an engine of the host's own; `undefined` where nothing is restricted. */
-function policyOf(config: Config, servers: () => Iterable<string>): (PolicyEngine & { renew?: () => void }) | undefined {
+function policyOf(
+  config: Config,
+  servers: () => Iterable<string>,
+): (PolicyEngine & { renew?: () => void }) | undefined {
   const given = config.policy as unknown;
   if (given === undefined && !config.secure) return undefined;
   if (!isBuiltIn(config)) return given as PolicyEngine;
   if (typeof given === 'function' || given === null) {
-    throw new TroupeError('config_invalid', 'policy: give a list of rules, { rules, roles?, conditions? }, or an object with decide(query)', { data: { field: 'policy' } });
+    throw new TroupeError(
+      'config_invalid',
+      'policy: give a list of rules, { rules, roles?, conditions? }, or an object with decide(query)',
+      { data: { field: 'policy' } },
+    );
   }
-  const { rules, roles, conditions, ...rest } = (Array.isArray(given) ? { rules: given as unknown } : (given ?? { rules: [] })) as Record<string, unknown>;
+  const { rules, roles, conditions, ...rest } = (
+    Array.isArray(given) ? { rules: given as unknown } : (given ?? { rules: [] })
+  ) as Record<string, unknown>;
   const unknown = Object.keys(rest)[0];
   if (unknown !== undefined || rules === undefined) {
     const field = unknown === undefined ? 'policy.rules' : `policy.${unknown}`;
-    throw new TroupeError('config_invalid', unknown === undefined ? `${field}: is missing; [] allows only what the configuration grants` : `${field}: is not an option; a policy has rules, roles, conditions`, { data: { field } });
+    throw new TroupeError(
+      'config_invalid',
+      unknown === undefined
+        ? `${field}: is missing; [] allows only what the configuration grants`
+        : `${field}: is not an option; a policy has rules, roles, conditions`,
+      { data: { field } },
+    );
   }
   const { host, principal, secure } = config;
   const hostAnswers: HostOperation[] = [];
@@ -184,7 +264,9 @@ function policyOf(config: Config, servers: () => Iterable<string>): (PolicyEngin
       secure,
       ...(principal === undefined ? {} : { hostIds: [principal.id] }),
       ...(roles === undefined ? {} : { roles: roles as NonNullable<PolicyOptions['roles']> }),
-      ...(conditions === undefined ? {} : { conditions: conditions as NonNullable<PolicyOptions['conditions']> }),
+      ...(conditions === undefined
+        ? {}
+        : { conditions: conditions as NonNullable<PolicyOptions['conditions']> }),
     });
   // Made at once, so that a bad rule is told by `createEngine`; again when the servers are others, at the next question.
   let made: PolicyEngine | undefined = make();
@@ -225,7 +307,18 @@ function sightOf(engine: PolicyEngine, deps: TrustDeps, builtIn: boolean): Sight
       if (inventory === undefined) return true;
       return !(Object.keys(SUBJECTS) as ListKind[]).some((kind) => {
         const see = visible(principal, kind);
-        return inventory[kind].items.some((item) => see(server, String(kind === 'resources' ? item['uri'] : kind === 'resourceTemplates' ? item['uriTemplate'] : item['name'])));
+        return inventory[kind].items.some((item) =>
+          see(
+            server,
+            String(
+              kind === 'resources'
+                ? item['uri']
+                : kind === 'resourceTemplates'
+                  ? item['uriTemplate']
+                  : item['name'],
+            ),
+          ),
+        );
       });
     },
   };
@@ -233,7 +326,11 @@ function sightOf(engine: PolicyEngine, deps: TrustDeps, builtIn: boolean): Sight
 
 function permit(engine: PolicyEngine, { server, principal }: Asker, method: string): void | Promise<void> {
   const judge = ({ effect }: Decision): void => {
-    if (effect !== 'allow') throw new TroupeError('denied', `the policy does not let it ask for ${method}`, { server, data: { reason: 'policy' } });
+    if (effect !== 'allow')
+      throw new TroupeError('denied', `the policy does not let it ask for ${method}`, {
+        server,
+        data: { reason: 'policy' },
+      });
   };
   const decision = askPolicy(engine, { operation: operationOf(method), server, principal });
   return isThenable(decision) ? decision.then(judge) : judge(decision);
@@ -244,7 +341,8 @@ function quarantine(pins: Pins, seen: ReadonlyMap<string, ReadonlyMap<string, st
   return (next) => (request) => {
     const { method, server } = request;
     if (server === undefined) return next(request);
-    if (method === 'tools/list') return next(request).then((response) => withoutHeld(response, server, pins, seen.get(server)));
+    if (method === 'tools/list')
+      return next(request).then((response) => withoutHeld(response, server, pins, seen.get(server)));
     if (method !== 'tools/call') return next(request);
     const held = pins.quarantined(server, String(request.params?.['name']));
     return held === undefined ? next(request) : Promise.reject(refusal(held));
@@ -252,11 +350,19 @@ function quarantine(pins: Pins, seen: ReadonlyMap<string, ReadonlyMap<string, st
 }
 
 function refusal({ server, tool, reason, detail, diff, fingerprint }: Quarantine): TroupeError {
-  return new TroupeError('denied', `${detail}; approve("${server}", "${tool}") accepts it`, { server, data: { reason, tool, diff, fingerprint } });
+  return new TroupeError('denied', `${detail}; approve("${server}", "${tool}") accepts it`, {
+    server,
+    data: { reason, tool, diff, fingerprint },
+  });
 }
 
 /** A list asked for directly may be newer than the one that was reviewed: what differs from it is not shown either. */
-function withoutHeld(response: Json, server: string, pins: Pins, reviewed: ReadonlyMap<string, string> | undefined): Json {
+function withoutHeld(
+  response: Json,
+  server: string,
+  pins: Pins,
+  reviewed: ReadonlyMap<string, string> | undefined,
+): Json {
   const { tools } = response;
   if (!Array.isArray(tools)) return response;
   return {
@@ -275,7 +381,8 @@ function pinsOf({ config, bus, clock }: TrustDeps): Pins | undefined {
     ...pinning,
     // Without a directory to write to, what was accepted holds for the life of the engine.
     store: stateDir === undefined ? memoryStore() : stateFile(stateDir, 'pins.json'),
-    onQuarantined: ({ server, tool, reason, diff }) => bus.emit({ type: 'tool.quarantined', at: clock.wallTime(), server, tool, reason, diff }),
+    onQuarantined: ({ server, tool, reason, diff }) =>
+      bus.emit({ type: 'tool.quarantined', at: clock.wallTime(), server, tool, reason, diff }),
   });
 }
 
@@ -296,7 +403,8 @@ function fingerprintOf(tool: Json): string {
 function launchOf({ replicas }: ResolvedServer, redactor: Redactor): Sighting | undefined {
   const places = replicas.flatMap(({ where }): Json[] => {
     if (where.kind === 'stdio') return [{ command: where.command, args: where.args, cwd: where.cwd }];
-    if (where.kind === 'http' || where.kind === 'websocket') return [{ url: `${where.url.origin}${where.url.pathname}` }];
+    if (where.kind === 'http' || where.kind === 'websocket')
+      return [{ url: `${where.url.origin}${where.url.pathname}` }];
     return [];
   });
   if (places.length === 0) return undefined;
@@ -304,12 +412,17 @@ function launchOf({ replicas }: ResolvedServer, redactor: Redactor): Sighting | 
   return { fingerprint: createHash('sha256').update(text).digest('hex'), text: () => text };
 }
 
-function auditFile({ audit: given, stateDir }: Config): (Omit<AuditOptions, 'clock' | 'redact'> & { readonly path: string }) | undefined {
+function auditFile({
+  audit: given,
+  stateDir,
+}: Config): (Omit<AuditOptions, 'clock' | 'redact'> & { readonly path: string }) | undefined {
   if (given === undefined) return undefined;
   const { file, ...rest } = given;
   if (file !== undefined) return { ...rest, path: file };
   if (stateDir === undefined) {
-    throw new TroupeError('config_invalid', 'audit: no file is named; give audit.file, or stateDir', { data: { field: 'audit.file' } });
+    throw new TroupeError('config_invalid', 'audit: no file is named; give audit.file, or stateDir', {
+      data: { field: 'audit.file' },
+    });
   }
   return { ...rest, path: join(stateDir, 'audit.jsonl') };
 }
@@ -325,13 +438,24 @@ function lost({ logger }: TrustDeps, file: Pick<AuditOptions, 'onError'>): (erro
 function recordEvents(bus: EventBus, note: (fields: Json) => void): ReadonlyArray<() => void> {
   return [
     bus.on('connection.changed', ({ connection, server, to, error }) => {
-      if (to === 'Connected' || to === 'Error') note({ event: to === 'Connected' ? 'connected' : 'connection failed', server, connection, code: error?.code });
+      if (to === 'Connected' || to === 'Error')
+        note({
+          event: to === 'Connected' ? 'connected' : 'connection failed',
+          server,
+          connection,
+          code: error?.code,
+        });
     }),
-    bus.on('auth.required', ({ server, connection }) => note({ event: 'credentials asked for', server, connection })),
-    bus.on('server.asked', ({ server, connection, method, ok, error }) => note({ event: 'server asked', server, connection, method, ok, code: error?.code })),
-    bus.on('tool.quarantined', ({ server, tool, reason }) => note({ event: 'quarantined', server, tool, reason })),
+    bus.on('auth.required', ({ server, connection }) =>
+      note({ event: 'credentials asked for', server, connection }),
+    ),
+    bus.on('server.asked', ({ server, connection, method, ok, error }) =>
+      note({ event: 'server asked', server, connection, method, ok, code: error?.code }),
+    ),
+    bus.on('tool.quarantined', ({ server, tool, reason }) =>
+      note({ event: 'quarantined', server, tool, reason }),
+    ),
     bus.on('server.added', ({ server }) => note({ event: 'added', server })),
     bus.on('server.removed', ({ server }) => note({ event: 'removed', server })),
   ];
 }
-

@@ -4,7 +4,11 @@ import type { Logger } from '../core/ports.ts';
 import type { Session } from '../mcp/session/session.ts';
 
 /** Called with the params of each `notifications/resources/updated` for the resource, and the server it came from. */
-export type ResourceListener = (update: { readonly uri: string; readonly server: string; readonly params: Json }) => void;
+export type ResourceListener = (update: {
+  readonly uri: string;
+  readonly server: string;
+  readonly params: Json;
+}) => void;
 
 export interface Subscription {
   readonly uri: string;
@@ -86,7 +90,11 @@ export class WatchedResources {
         try {
           listener({ uri, server: this.#server, params });
         } catch (error) {
-          this.#logger.warn('a resource listener threw', { server: this.#server, uri, error: errorText(error) });
+          this.#logger.warn('a resource listener threw', {
+            server: this.#server,
+            uri,
+            error: errorText(error),
+          });
         }
       }
     }

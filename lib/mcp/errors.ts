@@ -120,7 +120,8 @@ function judge(error: Foreign): Judgement {
   if (kinds.has('TimeoutError')) return { code: 'deadline_exceeded' };
   if (error.message === 'Not connected') return { code: 'unavailable', delivery: 'unsent' };
   // What `connect` of the SDK client throws is a plain error.
-  if (error.message.includes('protocol version is not supported')) return { code: 'unsupported', delivery: 'answered' };
+  if (error.message.includes('protocol version is not supported'))
+    return { code: 'unsupported', delivery: 'answered' };
   return ofSystem(error) ?? { code: 'internal' };
 }
 

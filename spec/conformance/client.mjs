@@ -19,7 +19,12 @@ const PRIOR = {
   ttlMs: 0,
   cacheScope: 'private',
 };
-const NEED_PRIOR = new Set(['http-standard-headers', 'http-custom-headers', 'http-invalid-tool-headers', 'sep-2322-client-request-state']);
+const NEED_PRIOR = new Set([
+  'http-standard-headers',
+  'http-custom-headers',
+  'http-invalid-tool-headers',
+  'sep-2322-client-request-state',
+]);
 
 const host = {
   'elicitation-sep1034-client-defaults': {
@@ -41,17 +46,32 @@ const CLIENT_METADATA = 'https://conformance-test.local/client-metadata.json';
 const auth = {
   'auth/basic-cimd': { oauth: { redirectUrl, clientMetadataUrl: CLIENT_METADATA } },
   'auth/pre-registration': {
-    oauth: { redirectUrl, clientId: context.client_id, clientSecret: context.client_secret, expectedIssuer: context.issuer },
+    oauth: {
+      redirectUrl,
+      clientId: context.client_id,
+      clientSecret: context.client_secret,
+      expectedIssuer: context.issuer,
+    },
   },
-  'auth/client-credentials-basic': { clientCredentials: { clientId: context.client_id, clientSecret: context.client_secret } },
+  'auth/client-credentials-basic': {
+    clientCredentials: { clientId: context.client_id, clientSecret: context.client_secret },
+  },
   'auth/client-credentials-jwt': {
-    privateKeyJwt: { clientId: context.client_id, privateKey: context.private_key_pem, algorithm: context.signing_algorithm },
+    privateKeyJwt: {
+      clientId: context.client_id,
+      privateKey: context.private_key_pem,
+      algorithm: context.signing_algorithm,
+    },
   },
   'auth/enterprise-managed-authorization': {
     crossApp: {
       clientId: context.client_id,
       clientSecret: context.client_secret,
-      identityProvider: { clientId: context.idp_client_id, idToken: context.idp_id_token, tokenEndpoint: context.idp_token_endpoint },
+      identityProvider: {
+        clientId: context.idp_client_id,
+        idToken: context.idp_id_token,
+        tokenEndpoint: context.idp_token_endpoint,
+      },
     },
   },
 };
@@ -69,7 +89,14 @@ const engine = createEngine({
   servers: {
     mock: {
       url,
-      era: scenario === 'request-metadata' ? 'auto' : modern ? (NEED_PRIOR.has(scenario) ? 'modern' : 'auto') : 'legacy',
+      era:
+        scenario === 'request-metadata'
+          ? 'auto'
+          : modern
+            ? NEED_PRIOR.has(scenario)
+              ? 'modern'
+              : 'auto'
+            : 'legacy',
       ...(NEED_PRIOR.has(scenario) ? { prior: PRIOR } : {}),
       ...(authOf(scenario) === undefined ? {} : { auth: authOf(scenario) }),
     },
@@ -105,7 +132,8 @@ const steps = {
   },
   async 'sep-2322-client-request-state'() {
     await tools();
-    for (const name of ['test_mrtr_echo_state', 'test_mrtr_no_state', 'test_mrtr_unrelated']) await engine.callTool(name, {});
+    for (const name of ['test_mrtr_echo_state', 'test_mrtr_no_state', 'test_mrtr_unrelated'])
+      await engine.callTool(name, {});
     // The last one answers with a result type that does not exist.
     await engine.callTool('test_mrtr_no_result_type', {}).catch(() => {});
   },
@@ -146,7 +174,8 @@ async function authorizedCall(name) {
 
 /** The connection moves to AuthRequired right after the call has failed. */
 async function settled() {
-  for (let i = 0; i < 100 && engine.connection('mock').state === 'Connected'; i++) await new Promise(setImmediate);
+  for (let i = 0; i < 100 && engine.connection('mock').state === 'Connected'; i++)
+    await new Promise(setImmediate);
 }
 
 try {

@@ -9,7 +9,9 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const here = fileURLToPath(new URL('.', import.meta.url));
-const suite = fileURLToPath(new URL('../../node_modules/@modelcontextprotocol/conformance/dist/index.js', import.meta.url));
+const suite = fileURLToPath(
+  new URL('../../node_modules/@modelcontextprotocol/conformance/dist/index.js', import.meta.url),
+);
 
 /** Authorization that both revisions require. */
 const AUTH = [
@@ -40,7 +42,14 @@ const AUTH_EXTENSIONS = [
 
 /** What a client must pass (conformance 0.2.0-alpha.12), and the extensions. */
 const CLIENT = {
-  '2025-11-25': ['initialize', 'tools_call', 'elicitation-sep1034-client-defaults', 'sse-retry', ...AUTH, ...AUTH_EXTENSIONS],
+  '2025-11-25': [
+    'initialize',
+    'tools_call',
+    'elicitation-sep1034-client-defaults',
+    'sse-retry',
+    ...AUTH,
+    ...AUTH_EXTENSIONS,
+  ],
   '2026-07-28': [
     'tools_call',
     'request-metadata',
@@ -94,9 +103,13 @@ function run(revision, scenario) {
   return new Promise((resolve) => {
     const command = `"${process.execPath}" "${join(here, 'client.mjs')}"`;
     const args = ['--import', join(here, 'fs-shim.mjs'), suite, 'client', '--command', command];
-    const child = spawn(process.execPath, [...args, '--scenario', scenario, '--spec-version', revision, '-o', out], {
-      stdio: ['ignore', 'pipe', 'pipe'],
-    });
+    const child = spawn(
+      process.execPath,
+      [...args, '--scenario', scenario, '--spec-version', revision, '-o', out],
+      {
+        stdio: ['ignore', 'pipe', 'pipe'],
+      },
+    );
     let text = '';
     child.stdout.on('data', (data) => (text += data));
     child.stderr.on('data', (data) => (text += data));

@@ -75,7 +75,7 @@ function walked(): Set<string> {
   });
   const seen = new Set<string>();
   for (const { state, transitions } of Object.values(map)) {
-    const from = top(state.value);
+    const from = top((state as { value: unknown }).value);
     for (const next of Object.values(
       transitions as Record<string, { state: { value: unknown }; event: ConnectionEvent }>,
     )) {

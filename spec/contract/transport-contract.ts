@@ -234,7 +234,7 @@ export function describeTransport({ transport, revisions, start }: Subject): voi
 }
 
 /** Waits until `holds`, for four seconds at most. */
-export async function until(holds: () => boolean | Promise<boolean>): Promise<void> {
+async function until(holds: () => boolean | Promise<boolean>): Promise<void> {
   const end = performance.now() + 4_000;
   for (;;) {
     if (await holds()) return;

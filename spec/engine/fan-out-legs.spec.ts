@@ -4,14 +4,19 @@ import { TroupeError } from '../../lib/core/errors.ts';
 import type { Json } from '../../lib/core/json-rpc.ts';
 import { aggregate, fanOut, type FanOutDeps } from '../../lib/engine/fan-out.ts';
 
+const ignore = (): void => {};
+
 /** Legs that settle when told to. */
 function setting(members: readonly string[]) {
-  const legs = new Map<string, { resolve: (value: Json) => void; reject: (error: unknown) => void; cancelled: boolean }>();
+  const legs = new Map<
+    string,
+    { resolve: (value: Json) => void; reject: (error: unknown) => void; cancelled: boolean }
+  >();
   const deps: FanOutDeps = {
     members: (wanted) => wanted ?? members,
     now: () => 0,
     leg: (server) => {
-      const state = { resolve: (_: Json): void => {}, reject: (_: unknown): void => {}, cancelled: false };
+      const state = { resolve: ignore as (value: Json) => void, reject: ignore as (error: unknown) => void, cancelled: false };
       const answer = new Promise<Json>((resolve, reject) => {
         state.resolve = resolve;
         state.reject = reject;
@@ -49,7 +54,9 @@ describe('fanOut', () => {
     const { deps } = setting([]);
     const rows$ = fanOut(undefined, deps);
     expect(await lastValueFrom(rows$.pipe(toArray()))).toEqual([]);
-    await expect(lastValueFrom(rows$, { defaultValue: undefined })).rejects.toMatchObject({ code: 'invalid_request' });
+    await expect(lastValueFrom(rows$, { defaultValue: undefined })).rejects.toMatchObject({
+      code: 'invalid_request',
+    });
   });
 
   it('cancels every leg when nobody listens any more', () => {
@@ -77,7 +84,10 @@ describe('aggregate', () => {
     const whole = aggregate({ method, reduce: (rows) => rows.map((r) => r.server) }, deps);
     leg('b').resolve({});
     leg('a').reject(late);
-    expect(await whole).toMatchObject({ result: ['a', 'b'], failures: [{ server: 'a', error: { code: 'deadline_exceeded' } }] });
+    expect(await whole).toMatchObject({
+      result: ['a', 'b'],
+      failures: [{ server: 'a', error: { code: 'deadline_exceeded' } }],
+    });
   });
 
   it('asks one after the other', async () => {
@@ -107,6 +117,9 @@ describe('aggregate', () => {
     };
     const whole = aggregate({ method, reduce: broken }, deps);
     leg('a').resolve({});
-    await expect(whole).rejects.toMatchObject({ code: 'internal', message: expect.stringContaining('broken') as unknown });
+    await expect(whole).rejects.toMatchObject({
+      code: 'internal',
+      message: expect.stringContaining('broken') as unknown,
+    });
   });
 });

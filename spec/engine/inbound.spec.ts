@@ -16,7 +16,10 @@ function setting(host: Host, change: { atOnce?: number; perMinute?: number } = {
     clock,
     emit: (event) => events.push(event),
     logger: silentLogger,
-    limits: () => ({ serverRequestsAtOnce: change.atOnce ?? 4, serverRequestsPerMinute: change.perMinute ?? 30 }),
+    limits: () => ({
+      serverRequestsAtOnce: change.atOnce ?? 4,
+      serverRequestsPerMinute: change.perMinute ?? 30,
+    }),
     timeoutMs: 1_000,
   });
   return { clock, events, inbound, door: inbound.door('s', 's') };
@@ -26,7 +29,12 @@ describe('the door to the host', () => {
   it('declares only what the host answers, and what it adds by itself', () => {
     expect(setting({}).door.capabilities).toEqual({});
     expect(setting({ sample: () => ({}), roots: [] }).door.capabilities).toEqual({ sampling: {}, roots: {} });
-    expect(setting({ elicit: () => ({}), capabilities: { elicitation: { form: { applyDefaults: true } }, experimental: {} } }).door.capabilities).toEqual({
+    expect(
+      setting({
+        elicit: () => ({}),
+        capabilities: { elicitation: { form: { applyDefaults: true } }, experimental: {} },
+      }).door.capabilities,
+    ).toEqual({
       elicitation: { form: { applyDefaults: true } },
       experimental: {},
     });
@@ -35,7 +43,10 @@ describe('the door to the host', () => {
   it('hands on who asks, and tells how it ended', async () => {
     const { door, events } = setting({ sample: (params, { server }) => ({ from: server, ...params }) });
     expect(await door.ask('sampling/createMessage', { a: 1 }, NEVER)).toEqual({ from: 's', a: 1 });
-    await expect(door.ask('elicitation/create', {}, NEVER)).rejects.toMatchObject({ code: 'unsupported', server: 's' });
+    await expect(door.ask('elicitation/create', {}, NEVER)).rejects.toMatchObject({
+      code: 'unsupported',
+      server: 's',
+    });
     expect(events).toMatchObject([
       { type: 'server.asked', method: 'sampling/createMessage', ok: true },
       { type: 'server.asked', method: 'elicitation/create', ok: false },
@@ -45,7 +56,9 @@ describe('the door to the host', () => {
   it('answers roots from a list or a function', async () => {
     const roots = [{ uri: 'file:///x' }];
     expect(await setting({ roots }).door.ask('roots/list', undefined, NEVER)).toEqual({ roots });
-    expect(await setting({ roots: () => Promise.resolve(roots) }).door.ask('roots/list', undefined, NEVER)).toEqual({ roots });
+    expect(
+      await setting({ roots: () => Promise.resolve(roots) }).door.ask('roots/list', undefined, NEVER),
+    ).toEqual({ roots });
   });
 
   it('bounds a callback that hangs, and tells it to stop', async () => {
@@ -65,10 +78,18 @@ describe('the door to the host', () => {
   });
 
   it.each([
-    ['throws', () => { throw new Error('defect'); }, 'internal'],
+    [
+      'throws',
+      () => {
+        throw new Error('defect');
+      },
+      'internal',
+    ],
     ['answers with a text', () => 'yes' as never, 'invalid_request'],
   ])('types what goes wrong when the host %s', async (_, sample, code) => {
-    await expect(setting({ sample }).door.ask('sampling/createMessage', {}, NEVER)).rejects.toMatchObject({ code });
+    await expect(setting({ sample }).door.ask('sampling/createMessage', {}, NEVER)).rejects.toMatchObject({
+      code,
+    });
   });
 
   it('ends when the server withdraws its request', async () => {
@@ -105,7 +126,8 @@ describe('the door to the host', () => {
 
   it('sends people to https only', async () => {
     const { door } = setting({ elicit: () => ({ action: 'accept' }) });
-    const ask = (url: string): Promise<unknown> => door.ask('elicitation/create', { mode: 'url', url }, NEVER);
+    const ask = (url: string): Promise<unknown> =>
+      door.ask('elicitation/create', { mode: 'url', url }, NEVER);
     for (const bad of ['http://example.com', 'javascript:alert(1)', 'file:///etc/passwd', 'nonsense']) {
       await expect(ask(bad)).rejects.toMatchObject({ code: 'denied', server: 's' });
     }

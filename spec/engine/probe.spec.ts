@@ -64,7 +64,9 @@ describe('watchHealth', () => {
   });
 
   it('takes an error of the server for a sign of life', async () => {
-    const { clock, dead } = setting(() => Promise.reject(new TroupeError('unsupported', 'no ping here', { delivery: 'answered' })));
+    const { clock, dead } = setting(() =>
+      Promise.reject(new TroupeError('unsupported', 'no ping here', { delivery: 'answered' })),
+    );
     await clock.advance(10_000);
     expect(dead).toEqual([]);
   });

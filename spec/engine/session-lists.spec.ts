@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { TroupeError } from '../../lib/core/errors.ts';
+import type { TroupeError } from '../../lib/core/errors.ts';
 import type { Json } from '../../lib/core/json-rpc.ts';
 import { SessionLists } from '../../lib/engine/session-lists.ts';
 import type { Session, SessionRequest } from '../../lib/mcp/session/session.ts';
@@ -7,7 +7,14 @@ import { limitsWith } from '../support/channel-dialogue.ts';
 import { createVirtualClock } from '../support/virtual-clock.ts';
 
 /** A session that answers lists as told and counts what it was asked. */
-function setting(change: { listChanged?: boolean; ttlMs?: number; limits?: Parameters<typeof limitsWith>[0]; pages?: (cursor: string | undefined) => Json } = {}) {
+function setting(
+  change: {
+    listChanged?: boolean;
+    ttlMs?: number;
+    limits?: Parameters<typeof limitsWith>[0];
+    pages?: (cursor: string | undefined) => Json;
+  } = {},
+) {
   const clock = createVirtualClock();
   const asked: SessionRequest[] = [];
   const listed: Array<{ kind: string; names: string[]; cut: string | undefined }> = [];
@@ -20,7 +27,11 @@ function setting(change: { listChanged?: boolean; ttlMs?: number; limits?: Param
       asked.push(request);
       await hold;
       request.cancellation.throwIfCancelled();
-      return change.pages?.(request.params?.['cursor'] as string | undefined) ?? { tools: [{ name: `t${asked.length}` }] };
+      return (
+        change.pages?.(request.params?.['cursor'] as string | undefined) ?? {
+          tools: [{ name: `t${asked.length}` }],
+        }
+      );
     },
   } as unknown as Session;
   const lists = new SessionLists({
@@ -30,7 +41,8 @@ function setting(change: { listChanged?: boolean; ttlMs?: number; limits?: Param
     clock,
     timeoutMs: 1_000,
     ttlMs: change.ttlMs ?? 0,
-    onListed: (kind, { items, cut }) => listed.push({ kind, names: items.map((i) => String((i as Json)['name'])), cut: cut?.detail }),
+    onListed: (kind, { items, cut }) =>
+      listed.push({ kind, names: items.map((i) => String((i as Json)['name'])), cut: cut?.detail }),
     onFailed: (_, error) => failed.push(error),
   });
   const block = (): (() => void) => {
@@ -122,7 +134,10 @@ describe('SessionLists', () => {
     it('cuts a cursor that never ends after so many pages', async () => {
       const { lists, listed } = setting({ pages: endless, limits: { listPages: 5 } });
       await lists.fresh('tools');
-      expect(listed[0]).toMatchObject({ names: ['p0', 'p1', 'p2', 'p3', 'p4'], cut: 'tools/list was cut: more than 5 pages' });
+      expect(listed[0]).toMatchObject({
+        names: ['p0', 'p1', 'p2', 'p3', 'p4'],
+        cut: 'tools/list was cut: more than 5 pages',
+      });
     });
 
     it('cuts a cursor that comes twice', async () => {
@@ -133,10 +148,19 @@ describe('SessionLists', () => {
     });
 
     it('cuts too many items and too many bytes', async () => {
-      const many = setting({ pages: () => ({ tools: Array.from({ length: 10 }, (_, i) => ({ name: `n${i}` })) }), limits: { listItems: 3 } });
+      const many = setting({
+        pages: () => ({ tools: Array.from({ length: 10 }, (_, i) => ({ name: `n${i}` })) }),
+        limits: { listItems: 3 },
+      });
       await many.lists.fresh('tools');
-      expect(many.listed[0]).toMatchObject({ names: ['n0', 'n1', 'n2'], cut: 'tools/list was cut: more than 3 items' });
-      const large = setting({ pages: () => ({ tools: [{ name: 'x'.repeat(2_000) }] }), limits: { listBytes: 1_000 } });
+      expect(many.listed[0]).toMatchObject({
+        names: ['n0', 'n1', 'n2'],
+        cut: 'tools/list was cut: more than 3 items',
+      });
+      const large = setting({
+        pages: () => ({ tools: [{ name: 'x'.repeat(2_000) }] }),
+        limits: { listBytes: 1_000 },
+      });
       await large.lists.fresh('tools');
       expect(large.listed[0]?.cut).toContain('1000 bytes');
     });

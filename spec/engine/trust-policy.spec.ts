@@ -14,8 +14,12 @@ describe.each(['2025-11-25', '2026-07-28'])('policy against a server of %s', (re
       });
       await engine.start();
       const principal = 'bob';
-      expect((await engine.listTools({ principal })).items.map(({ originalName }) => originalName)).toEqual(['echo']);
-      expect(await engine.callTool('mini__echo', { message: 'x' }, { principal })).toMatchObject({ content: [{ text: 'x' }] });
+      expect((await engine.listTools({ principal })).items.map(({ originalName }) => originalName)).toEqual([
+        'echo',
+      ]);
+      expect(await engine.callTool('mini__echo', { message: 'x' }, { principal })).toMatchObject({
+        content: [{ text: 'x' }],
+      });
       const calls = (): number => JSON.stringify(server.seen).split('"tools/call"').length;
       const before = calls();
       const hidden = await failureOf(engine.callTool('mini__fail', {}, { principal }));

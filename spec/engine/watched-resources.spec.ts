@@ -5,14 +5,19 @@ import { WatchedResources } from '../../lib/engine/watched-resources.ts';
 import type { Session } from '../../lib/mcp/session/session.ts';
 
 /** A session that keeps every set of URIs it was given. */
-function session(era: 'legacy' | 'modern' = 'legacy', refuse?: string): Session & { readonly sets: string[][] } {
+function session(
+  era: 'legacy' | 'modern' = 'legacy',
+  refuse?: string,
+): Session & { readonly sets: string[][] } {
   const sets: string[][] = [];
   return {
     era,
     sets,
     setSubscriptions(uris: ReadonlySet<string>) {
       sets.push([...uris]);
-      return refuse !== undefined && uris.has(refuse) ? Promise.reject(new TroupeError('unsupported', 'no')) : Promise.resolve();
+      return refuse !== undefined && uris.has(refuse)
+        ? Promise.reject(new TroupeError('unsupported', 'no'))
+        : Promise.resolve();
     },
   } as unknown as Session & { readonly sets: string[][] };
 }

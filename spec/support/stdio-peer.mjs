@@ -21,7 +21,7 @@ const answer = ({ id, params = {} }) => {
 /** Ends at the end of stdin, as a server should; then with code 0. */
 function serve(reply = answer) {
   createInterface({ input: process.stdin }).on('line', (line) => {
-    const { id, params } = JSON.parse(String(line));
+    const { id, params } = JSON.parse(line);
     if (id !== undefined) reply({ id, params });
   });
 }

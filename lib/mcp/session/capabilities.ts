@@ -30,7 +30,10 @@ export function supportsMethod(capabilities: Json, method: string, protocolVersi
   return detail === undefined || capability[detail] === true;
 }
 
-export function announcesListChanges(capabilities: Json, feature: 'tools' | 'resources' | 'prompts'): boolean {
+export function announcesListChanges(
+  capabilities: Json,
+  feature: 'tools' | 'resources' | 'prompts',
+): boolean {
   const capability = capabilities[feature];
   return isJson(capability) && capability['listChanged'] === true;
 }

@@ -122,7 +122,11 @@ export class LiveSession implements Session {
   notify(method: string, params?: Json): void {
     const { wire, envelope } = this.#options;
     const body = envelope === undefined ? params : { ...params, _meta: envelope };
-    const sent = wire.channel.send({ jsonrpc: '2.0', method, ...(body === undefined ? {} : { params: body }) });
+    const sent = wire.channel.send({
+      jsonrpc: '2.0',
+      method,
+      ...(body === undefined ? {} : { params: body }),
+    });
     if (sent !== undefined) sent.catch((error: unknown) => wire.onOddity(TroupeError.from(error)));
   }
 
@@ -161,7 +165,8 @@ export class LiveSession implements Session {
     for (const tool of tools) {
       const outputSchema = isJson(tool['outputSchema']) ? tool['outputSchema'] : undefined;
       const headers = this.#mirrorsHeaders ? paramHeaders(tool['inputSchema']) : [];
-      if (outputSchema !== undefined || headers.length > 0) known.set(String(tool['name']), { outputSchema, headers });
+      if (outputSchema !== undefined || headers.length > 0)
+        known.set(String(tool['name']), { outputSchema, headers });
     }
     this.#tools = known;
   }
@@ -185,7 +190,10 @@ export class LiveSession implements Session {
       });
     }
     this.#dispatcher.abort(
-      new TroupeError('stopped', 'the engine ended the connection', { server: wire.server, connection: wire.connection }),
+      new TroupeError('stopped', 'the engine ended the connection', {
+        server: wire.server,
+        connection: wire.connection,
+      }),
     );
     await wire.channel.close(Math.max(0, graceMs - (clock.now() - started)));
     await client.close().catch(() => {});
@@ -205,18 +213,36 @@ export class LiveSession implements Session {
   }
 
   #checked(result: Json, schema: Json, tool: string): Json {
-    if (result['isError'] === true || (result['resultType'] !== undefined && result['resultType'] !== 'complete')) return result;
+    if (
+      result['isError'] === true ||
+      (result['resultType'] !== undefined && result['resultType'] !== 'complete')
+    )
+      return result;
     const { wire, validators } = this.#options;
     const facts = { server: wire.server, connection: wire.connection, delivery: 'answered' as const };
     if (result['structuredContent'] === undefined) {
-      throw new TroupeError('invalid_response', `tool ${tool} declares an outputSchema but sent no structuredContent`, facts);
+      throw new TroupeError(
+        'invalid_response',
+        `tool ${tool} declares an outputSchema but sent no structuredContent`,
+        facts,
+      );
     }
     const verdict = validators.check(schema, result['structuredContent'], `${wire.server}/${tool}`);
     if (verdict.outcome === 'valid') return result;
     if (verdict.outcome === 'invalid') {
-      throw new TroupeError('invalid_response', `structuredContent of tool ${tool} breaks its outputSchema: ${verdict.reason}`, facts);
+      throw new TroupeError(
+        'invalid_response',
+        `structuredContent of tool ${tool} breaks its outputSchema: ${verdict.reason}`,
+        facts,
+      );
     }
-    wire.onOddity(new TroupeError('unsupported', `outputSchema of tool ${tool} cannot be checked: ${verdict.reason}`, facts));
+    wire.onOddity(
+      new TroupeError(
+        'unsupported',
+        `outputSchema of tool ${tool} cannot be checked: ${verdict.reason}`,
+        facts,
+      ),
+    );
     return result;
   }
 
@@ -235,14 +261,18 @@ export class LiveSession implements Session {
     const { wire, clock } = this.#options;
     return clock.after(HOUSEKEEPING_MS, () =>
       cancellation.cancel(
-        new TroupeError('deadline_exceeded', `no answer within ${HOUSEKEEPING_MS} ms`, { server: wire.server, connection: wire.connection }),
+        new TroupeError('deadline_exceeded', `no answer within ${HOUSEKEEPING_MS} ms`, {
+          server: wire.server,
+          connection: wire.connection,
+        }),
       ),
     );
   }
 
   #missedChanges(): void {
     for (const feature of ['tools', 'resources', 'prompts']) {
-      if (isJson(this.capabilities[feature])) this.#observer?.onNotification(`notifications/${feature}/list_changed`, undefined);
+      if (isJson(this.capabilities[feature]))
+        this.#observer?.onNotification(`notifications/${feature}/list_changed`, undefined);
     }
   }
 

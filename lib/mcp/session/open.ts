@@ -77,7 +77,8 @@ export async function openSession(options: OpenOptions): Promise<Session> {
   }
   cancellation.throwIfCancelled();
   const version = client.getNegotiatedProtocolVersion();
-  if (version === undefined) throw new TroupeError('protocol_error', 'the opening ended without a protocol version', facts);
+  if (version === undefined)
+    throw new TroupeError('protocol_error', 'the opening ended without a protocol version', facts);
   const era: Era = client.getProtocolEra() === 'modern' ? 'modern' : 'legacy';
   const session = new LiveSession({
     wire,
@@ -93,7 +94,10 @@ export async function openSession(options: OpenOptions): Promise<Session> {
   if (prior?.kind === 'modern' && options.prior === undefined) await confirm(session, options);
   if (options.era === 'auto') {
     const discover = client.getDiscoverResult();
-    verdicts.put(verdictKey, era === 'modern' && isJson(discover) ? { kind: 'modern', discover } : { kind: 'legacy' });
+    verdicts.put(
+      verdictKey,
+      era === 'modern' && isJson(discover) ? { kind: 'modern', discover } : { kind: 'legacy' },
+    );
   }
   return session;
 }
@@ -105,29 +109,43 @@ function createClient(options: OpenOptions, prior: Verdict | undefined): Client 
       ? undefined
       : {
           mode: era === 'modern' ? { pin: MODERN_REVISION } : 'auto',
-          probe: { timeoutMs: Math.max(1, Math.round(options.timeoutMs * (wire.channel.kind === 'stdio' ? PROBE_SHARE : 1))) },
+          probe: {
+            timeoutMs: Math.max(
+              1,
+              Math.round(options.timeoutMs * (wire.channel.kind === 'stdio' ? PROBE_SHARE : 1)),
+            ),
+          },
         };
   const client = new Client(options.clientInfo, {
     capabilities: host.capabilities,
     // Results are checked by our own lane; the SDK's default validator compiles every schema it sees and keeps it.
-    jsonSchemaValidator: { getValidator: () => (input) => ({ valid: true, data: input as never, errorMessage: undefined }) },
+    jsonSchemaValidator: {
+      getValidator: () => (input) => ({ valid: true, data: input as never, errorMessage: undefined }),
+    },
     ...(negotiation === undefined ? {} : { versionNegotiation: negotiation }),
   });
-  client.onerror = (error) => wire.onOddity(fromSdk(error, { server: wire.server, connection: wire.connection }));
+  client.onerror = (error) =>
+    wire.onOddity(fromSdk(error, { server: wire.server, connection: wire.connection }));
   const declared = host.capabilities;
   if (declared['sampling'] !== undefined) {
-    client.setRequestHandler('sampling/createMessage', async (request, context) =>
-      (await host.ask(request.method, request.params as Json, context.mcpReq.signal)) as never,
+    client.setRequestHandler(
+      'sampling/createMessage',
+      async (request, context) =>
+        (await host.ask(request.method, request.params as Json, context.mcpReq.signal)) as never,
     );
   }
   if (declared['elicitation'] !== undefined) {
-    client.setRequestHandler('elicitation/create', async (request, context) =>
-      (await host.ask(request.method, request.params as Json, context.mcpReq.signal)) as never,
+    client.setRequestHandler(
+      'elicitation/create',
+      async (request, context) =>
+        (await host.ask(request.method, request.params as Json, context.mcpReq.signal)) as never,
     );
   }
   if (declared['roots'] !== undefined) {
-    client.setRequestHandler('roots/list', async (request, context) =>
-      (await host.ask(request.method, request.params as Json | undefined, context.mcpReq.signal)) as never,
+    client.setRequestHandler(
+      'roots/list',
+      async (request, context) =>
+        (await host.ask(request.method, request.params as Json | undefined, context.mcpReq.signal)) as never,
     );
   }
   return client;
@@ -153,13 +171,21 @@ async function confirm(session: LiveSession, options: OpenOptions): Promise<void
   } catch (error) {
     const known = TroupeError.from(error);
     if (known.code === 'cancelled' || known.code === 'deadline_exceeded') throw known;
-    if (known.code === 'unavailable' || known.code === 'auth_required' || known.code === 'connection_lost') throw known;
+    if (known.code === 'unavailable' || known.code === 'auth_required' || known.code === 'connection_lost')
+      throw known;
     throw stale(options, known);
   }
   // Many legacy servers answer whatever comes, `initialize` or not; but a modern result says its type.
   if (result['resultType'] === undefined) {
     const { server, connection } = options.wire;
-    throw stale(options, new TroupeError('protocol_error', `${method} was answered in the legacy way`, { server, connection, delivery: 'answered' }));
+    throw stale(
+      options,
+      new TroupeError('protocol_error', `${method} was answered in the legacy way`, {
+        server,
+        connection,
+        delivery: 'answered',
+      }),
+    );
   }
 }
 
@@ -177,13 +203,19 @@ function failedOpening(error: unknown, options: OpenOptions, prior: Verdict | un
   const usedCached = prior !== undefined && !options.assumeLegacy && options.prior === undefined;
   if (usedCached && known.code !== 'unavailable' && known.code !== 'auth_required' && lost === undefined) {
     verdicts.drop(verdictKey);
-    return known.with({ ...facts, data: { reopen: 'probe' satisfies Reopen, reason: 'the cached verdict is stale' } });
+    return known.with({
+      ...facts,
+      data: { reopen: 'probe' satisfies Reopen, reason: 'the cached verdict is stale' },
+    });
   }
   // Some servers end on any request before `initialize`: that they did is the answer to the question.
   const probed = prior === undefined && options.era === 'auto';
   const ends = wire.channel.kind !== 'streamable-http' && wire.channel.kind !== 'sse';
   if (probed && ends && lost !== undefined) {
-    return known.with({ ...facts, data: { ...(isJson(lost.data) ? lost.data : {}), reopen: 'legacy' satisfies Reopen } });
+    return known.with({
+      ...facts,
+      data: { ...(isJson(lost.data) ? lost.data : {}), reopen: 'legacy' satisfies Reopen },
+    });
   }
   return known.with(facts);
 }

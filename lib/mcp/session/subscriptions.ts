@@ -15,7 +15,10 @@ export interface Subscriptions {
 }
 
 /** Legacy: one `resources/subscribe` per URI; list changes come unasked. */
-export function legacySubscriptions(request: (request: SessionRequest) => Promise<Json>, timeout: (c: Cancellation) => () => void): Subscriptions {
+export function legacySubscriptions(
+  request: (request: SessionRequest) => Promise<Json>,
+  timeout: (c: Cancellation) => () => void,
+): Subscriptions {
   const held = new Set<string>();
   const ask = async (method: string, uri: string): Promise<void> => {
     const cancellation = new Cancellation();

@@ -67,7 +67,8 @@ export function createVerdicts(options: {
       const before = known.get(key);
       known.set(key, { verdict, at: wallTime() });
       // A verdict that only confirms the one on file keeps its date: otherwise a legacy verdict would never expire.
-      if (before !== undefined && JSON.stringify(before.verdict) === JSON.stringify(verdict)) known.set(key, before);
+      if (before !== undefined && JSON.stringify(before.verdict) === JSON.stringify(verdict))
+        known.set(key, before);
       else save();
     },
     drop(key) {
@@ -83,6 +84,7 @@ function* readVerdicts(text: string): Generator<[string, DatedVerdict]> {
     if (!isJson(dated) || typeof dated['at'] !== 'number' || !isJson(dated['verdict'])) continue;
     const { kind, discover } = dated['verdict'];
     if (kind === 'legacy') yield [key, { at: dated['at'], verdict: { kind } }];
-    else if (kind === 'modern' && isJson(discover)) yield [key, { at: dated['at'], verdict: { kind, discover } }];
+    else if (kind === 'modern' && isJson(discover))
+      yield [key, { at: dated['at'], verdict: { kind, discover } }];
   }
 }

@@ -1,7 +1,14 @@
 import { lookup as dnsLookup, type LookupAddress, type LookupAllOptions } from 'node:dns';
 import { BlockList, isIP, type LookupFunction } from 'node:net';
 import { createSecureContext } from 'node:tls';
-import { Agent, Pool, buildConnector, fetch, type RequestInit, type Response as UndiciResponse } from 'undici';
+import {
+  Agent,
+  Pool,
+  buildConnector,
+  fetch,
+  type RequestInit,
+  type Response as UndiciResponse,
+} from 'undici';
 import { TroupeError, errorText, isTroupeError } from '../../core/errors.ts';
 import type { Limits } from '../../core/limits.ts';
 

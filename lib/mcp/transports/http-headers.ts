@@ -22,10 +22,7 @@ export interface HttpCredentials {
   /** Asked for every request; they win over configured headers of the same name. */
   headers(
     target: HttpTarget,
-  ):
-    | Readonly<Record<string, string>>
-    | undefined
-    | Promise<Readonly<Record<string, string>> | undefined>;
+  ): Readonly<Record<string, string>> | undefined | Promise<Readonly<Record<string, string>> | undefined>;
   /** The server answered 401 or 403. Asked once per message: true sends the same message again, false gives up. */
   refused(challenge: HttpChallenge): Promise<boolean>;
   /**

@@ -86,7 +86,9 @@ class StdioChannel implements Channel {
         try {
           onStderr(decoder.write(chunk));
         } catch (error) {
-          receiver.onOddity(new TroupeError('internal', 'the listener of stderr threw', { server, cause: error }));
+          receiver.onOddity(
+            new TroupeError('internal', 'the listener of stderr threw', { server, cause: error }),
+          );
         }
       });
     }

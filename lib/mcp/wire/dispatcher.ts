@@ -37,7 +37,12 @@ export interface DispatcherOptions {
 /** Ids of this lane start with this letter, so that they can never be taken for the numeric ids of the SDK client. */
 const ID_PREFIX = 't';
 /** Causes of an end that are faults of the peer, or ours. */
-const AT_FAULT: ReadonlySet<string> = new Set(['protocol_error', 'invalid_response', 'limit_exceeded', 'internal']);
+const AT_FAULT: ReadonlySet<string> = new Set([
+  'protocol_error',
+  'invalid_response',
+  'limit_exceeded',
+  'internal',
+]);
 /** Official servers refuse more in one array. */
 const MAX_BATCH = 100;
 
@@ -92,7 +97,10 @@ export class Dispatcher {
   /** False when it could not even be handed over; the request has then failed. */
   #send(message: RpcRequest, call: Call): boolean {
     try {
-      const accepted = this.#channel.send(message, call.headers === undefined ? undefined : { headers: call.headers });
+      const accepted = this.#channel.send(
+        message,
+        call.headers === undefined ? undefined : { headers: call.headers },
+      );
       if (accepted !== undefined) accepted.catch((error: unknown) => this.unanswered(message.id, error));
       return true;
     } catch (error) {
@@ -122,7 +130,8 @@ export class Dispatcher {
         }
       };
       try {
-        const accepted = group.length === 1 ? this.#channel.send(group[0] as RpcRequest) : this.#channel.sendBatch?.(group);
+        const accepted =
+          group.length === 1 ? this.#channel.send(group[0] as RpcRequest) : this.#channel.sendBatch?.(group);
         if (accepted !== undefined) accepted.catch(failed);
       } catch (error) {
         failed(error);
@@ -140,7 +149,10 @@ export class Dispatcher {
     if ('result' in message) pending.resolve(message.result);
     else {
       const { server, connection } = this.#options;
-      this.#fail(pending, fromRpcError(message.error, { server, connection, delivery: 'answered' }, pending.call.method));
+      this.#fail(
+        pending,
+        fromRpcError(message.error, { server, connection, delivery: 'answered' }, pending.call.method),
+      );
     }
     return true;
   }
@@ -154,7 +166,9 @@ export class Dispatcher {
     const progress = params?.['progress'];
     if (typeof progress !== 'number' || !Number.isFinite(progress)) return true;
     if (progress <= pending.lastProgress) {
-      this.#oddity(`progress of ${pending.call.method} went from ${pending.lastProgress} to ${progress}; it must increase`);
+      this.#oddity(
+        `progress of ${pending.call.method} went from ${pending.lastProgress} to ${progress}; it must increase`,
+      );
       return true;
     }
     pending.lastProgress = progress;
@@ -186,7 +200,9 @@ export class Dispatcher {
   close(cause: TroupeError): void {
     if (this.#closed !== undefined) return;
     // To a request it is a lost connection, whatever the peer did to deserve its end.
-    const lost = AT_FAULT.has(cause.code) ? new TroupeError('connection_lost', cause.detail, { data: cause.data, cause }) : cause;
+    const lost = AT_FAULT.has(cause.code)
+      ? new TroupeError('connection_lost', cause.detail, { data: cause.data, cause })
+      : cause;
     this.#closed = lost;
     for (const pending of this.#pending.values()) {
       this.#settled(pending);
@@ -273,7 +289,9 @@ export class Dispatcher {
 
   #oddity(detail: string, cause?: unknown): void {
     const { server, connection } = this.#options;
-    this.#options.onOddity(new TroupeError('invalid_response', detail, { server, connection, delivery: 'answered', cause }));
+    this.#options.onOddity(
+      new TroupeError('invalid_response', detail, { server, connection, delivery: 'answered', cause }),
+    );
   }
 }
 
@@ -283,7 +301,11 @@ function isUnwritable(error: unknown): boolean {
 
 /** The only thing of ours that throws on the way to a channel: arguments with a cycle, a BigInt, a throwing `toJSON`. */
 function unserialisable(method: string, cause: unknown): TroupeError {
-  return new TroupeError('invalid_request', `the params of ${method} cannot be written as JSON: ${errorText(cause)}`, { cause });
+  return new TroupeError(
+    'invalid_request',
+    `the params of ${method} cannot be written as JSON: ${errorText(cause)}`,
+    { cause },
+  );
 }
 
 /** A request between hand-over and its end. Its methods are bound once, so that the cancellation needs no new closure. */

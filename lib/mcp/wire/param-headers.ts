@@ -19,7 +19,8 @@ export function paramHeaders(inputSchema: unknown): readonly ParamHeader[] {
     const header = schema['x-mcp-header'];
     if (typeof header === 'string' && path.length > 0) found.push({ path, header: PREFIX + header });
     const properties = schema['properties'];
-    if (isJson(properties)) for (const [key, child] of Object.entries(properties)) visit(child, [...path, key]);
+    if (isJson(properties))
+      for (const [key, child] of Object.entries(properties)) visit(child, [...path, key]);
   };
   visit(inputSchema, []);
   return found;

@@ -44,7 +44,10 @@ export class SdkLane implements Transport {
       signal?.addEventListener('abort', () => this.#forget(id), { once: true });
     }
     try {
-      await this.#channel.send(message, options?.headers === undefined ? undefined : { headers: options.headers });
+      await this.#channel.send(
+        message,
+        options?.headers === undefined ? undefined : { headers: options.headers },
+      );
     } catch (error) {
       if (id !== undefined) this.#open.delete(id);
       throw toSdkError(error);

@@ -65,7 +65,10 @@ export class Wire implements ChannelReceiver {
   }
 
   /** Opens the lane of ordinary requests, once the era is known. */
-  dispatch(options: Pick<DispatcherOptions, 'envelope' | 'later' | 'onFailed'>, protocolVersion: string): Dispatcher {
+  dispatch(
+    options: Pick<DispatcherOptions, 'envelope' | 'later' | 'onFailed'>,
+    protocolVersion: string,
+  ): Dispatcher {
     const dispatcher = new Dispatcher({
       channel: this.channel,
       server: this.server,

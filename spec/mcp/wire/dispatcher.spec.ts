@@ -14,7 +14,7 @@ class Wiretap implements Channel {
   readonly batches: Array<readonly RpcMessage[]> = [];
   readonly forgotten: unknown[] = [];
   refusal: unknown;
-  later: unknown;
+  later: TroupeError | undefined;
 
   constructor(streamPerRequest = false) {
     this.streamPerRequest = streamPerRequest;
@@ -27,7 +27,7 @@ class Wiretap implements Channel {
   send(message: RpcMessage): void | Promise<void> {
     if (this.refusal !== undefined) throw this.refusal as Error;
     this.sent.push(structuredClone(message));
-    if (this.later !== undefined) return Promise.reject(this.later as Error);
+    if (this.later !== undefined) return Promise.reject(this.later);
     return undefined;
   }
 
