@@ -14,7 +14,7 @@ import { compileEngine } from '../../lib/engine/compose.ts';
 import { createLauncher } from '../../lib/mcp/process.ts';
 import { STRATEGY_NAMES } from '../../lib/routing/strategy-registry.ts';
 import { badServers } from '../support/bad-http.ts';
-import { QUICK, failureOf, hostHearsNothing, logLines, logged, stdio, until } from '../support/engines.ts';
+import { QUICK, hostHearsNothing, logLines, logged, stdio, until } from '../support/engines.ts';
 import { temporaryDirectories } from '../support/temp-dir.ts';
 import { startWsServer } from '../support/ws-server.ts';
 
