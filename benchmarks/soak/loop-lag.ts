@@ -75,3 +75,14 @@ export function watchLoopLag(): LoopLag {
     stop: () => clearInterval(timer),
   };
 }
+
+/** What reading a reply of `bytes` costs without anything around it, milliseconds: no client can block for less. */
+export function bareReadMs(bytes: number): number {
+  const line = Buffer.from(JSON.stringify({ jsonrpc: '2.0', id: 1, result: { text: 'x'.repeat(bytes) } }));
+  const times = [1, 2, 3].map(() => {
+    const started = threadTimes().ran;
+    JSON.parse(line.toString('latin1'));
+    return threadTimes().ran - started;
+  });
+  return Math.max(...times);
+}

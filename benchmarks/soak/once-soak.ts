@@ -56,7 +56,7 @@ export async function onceSoak(options: OnceSoakOptions): Promise<OnceSoakResult
       atLeast(
         'unsafe calls that met a fault',
         unsafe.faulted,
-        Math.floor(options.calls * UNSAFE_SHARE * 0.5),
+        Math.floor(options.calls * UNSAFE_SHARE * 0.33),
       ),
       none('unsafe calls that ran twice', unsafe.twice),
       none('unsafe answers that did not run once', unsafe.unaccounted),
