@@ -31,7 +31,8 @@ export async function ensureListed(
     else if (server.error !== undefined) throw server.error;
     return { server: server.name, error: undefined };
   } catch (error) {
-    return { server: server.name, error: located(error, server.name) };
+    const full = server.refusal(cancellation.reason);
+    return { server: server.name, error: full ?? located(error, server.name) };
   }
 }
 

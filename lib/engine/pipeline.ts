@@ -51,11 +51,13 @@ function logLevel(servers: ReadonlyMap<string, Server>): Interceptor {
 }
 
 /** A request that waited for a connection until its time was over failed because the pool was full. */
-function namingFullPools(next: Handler, connections: ConnectionPool): Handler {
-  return (request) =>
-    next(request).catch((error: unknown) => {
-      throw connections.refusal(request.cancellation) ?? error;
+function namingFullPools(connections: ConnectionPool): Interceptor {
+  return (next) => (request) => {
+    if (!connections.bounded) return next(request);
+    return next(request).catch((error: unknown) => {
+      throw connections.refusal(request.cancellation.reason) ?? error;
     });
+  };
 }
 
 /** Without limits of its own the layer has nothing to do: the slots of the replicas count. */
@@ -98,6 +100,8 @@ export function buildPipeline(deps: PipelineDeps): Handler {
   const path: readonly Interceptor[] = [
     // Total time: above everything, so that slow host interceptors, waiting for a connection, retries and rounds share it.
     deadline({ clock }),
+    // Above resolve, which may wait for a connection as well; below deadline, which is what ends the wait.
+    namingFullPools(connections),
     // The host's own: above resolve, since they may rewrite the name.
     ...config.interceptors,
     // From name to server: above everything that needs to know the server.
@@ -159,5 +163,5 @@ export function buildPipeline(deps: PipelineDeps): Handler {
         : found.ready(request.cancellation);
     },
   });
-  return compose(path, connections.bounded ? namingFullPools(route, connections) : route);
+  return compose(path, route);
 }

@@ -230,6 +230,11 @@ export class Server {
     await this.#standing();
   }
 
+  /** Of a request whose time ran out for `reason`: that no connection could be had, if that was it. */
+  refusal(reason: TroupeError | undefined): TroupeError | undefined {
+    return this.#deps.connections.refusal(reason, this.name);
+  }
+
   #pooled(replica: Replica): Pooled {
     const { connection } = replica;
     const { config, pool, watched } = this;

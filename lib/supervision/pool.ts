@@ -37,9 +37,11 @@ export class ConnectionPool {
   readonly #places: LRUCache<string, Pooled>;
   readonly #usedAt = new Map<string, number>();
   readonly #evicting = new Set<string>();
-  readonly #refused = new WeakMap<Cancellation, TroupeError>();
+  /** By why the wait ended, which goes through all layers as it is, and by server. */
+  readonly #refused = new WeakMap<TroupeError, Map<string, TroupeError>>();
   #waiters: Waiter[] = [];
   #sweep: Disarm | undefined;
+  #look: Disarm | undefined;
 
   constructor(options: ConnectionPoolOptions) {
     this.#options = options;
@@ -84,16 +86,16 @@ export class ConnectionPool {
       this.#waiters.push(waiter);
       slot = cancellation.listen((reason) => {
         this.#waiters = this.#waiters.filter((other) => other !== waiter);
-        if (reason.code === 'deadline_exceeded') this.#refused.set(cancellation, this.#full(pooled, known));
-        reject(this.#refused.get(cancellation) ?? reason);
+        reject(reason.code === 'deadline_exceeded' ? this.#refuse(reason, pooled, known) : reason);
       });
       this.poke();
     });
   }
 
-  /** Why a request whose time ran out here did not get a connection. */
-  refusal(cancellation: Cancellation): TroupeError | undefined {
-    return this.#refused.get(cancellation);
+  /** Why a request whose time ran out for `reason` did not get a connection to the server (to any), if that was it. */
+  refusal(reason: TroupeError | undefined, server?: string): TroupeError | undefined {
+    const refused = reason === undefined ? undefined : this.#refused.get(reason);
+    return server === undefined ? refused?.values().next().value : refused?.get(server);
   }
 
   /** The connection was used. */
@@ -111,23 +113,27 @@ export class ConnectionPool {
 
   /** Something may have become free or evictable. */
   poke(): void {
-    while (this.#waiters.length > 0) {
-      const [first] = this.#waiters;
-      if (first === undefined) return;
-      const known = this.#places.has(first.pooled.id);
-      if (!known && this.#places.size >= this.#options.maxConnections) {
+    // Who waits for a connection that has its place by now needs no room.
+    this.#admit(({ pooled }) => this.#places.has(pooled.id));
+    for (let [first] = this.#waiters; first !== undefined; [first] = this.#waiters) {
+      if (this.#places.size >= this.#options.maxConnections) {
         this.#makeRoom();
+        this.#lookAgain();
         return;
       }
-      this.#waiters.shift();
-      if (!known) this.#enter(first.pooled);
-      first.admit();
+      const { pooled } = first;
+      this.#enter(pooled);
+      this.#admit((waiter) => waiter.pooled.id === pooled.id);
     }
+    this.#look?.();
+    this.#look = undefined;
   }
 
   dispose(): void {
     this.#sweep?.();
     this.#sweep = undefined;
+    this.#look?.();
+    this.#look = undefined;
   }
 
   #enter(pooled: Pooled): void {
@@ -136,9 +142,28 @@ export class ConnectionPool {
     this.#armSweep();
   }
 
+  #admit(which: (waiter: Waiter) => boolean): void {
+    const admitted = this.#waiters.filter(which);
+    if (admitted.length === 0) return;
+    this.#waiters = this.#waiters.filter((waiter) => !admitted.includes(waiter));
+    for (const { admit } of admitted) admit();
+  }
+
+  /** Much can make a connection one that may be closed, and not all of it is told here: while somebody waits, we look. */
+  #lookAgain(): void {
+    this.#look ??= this.#options.clock.after(
+      LOOK_MS,
+      () => {
+        this.#look = undefined;
+        this.poke();
+      },
+      { unref: true },
+    );
+  }
+
   /** Closes as many as are waited for, the one used longest ago first. */
   #makeRoom(): void {
-    let wanted = this.#waiters.length - this.#evicting.size;
+    let wanted = new Set(this.#waiters.map(({ pooled }) => pooled.id)).size - this.#evicting.size;
     for (const pooled of this.#longestUnused()) {
       if (wanted <= 0) return;
       if (this.#evicting.has(pooled.id) || !pooled.evictable) continue;
@@ -175,6 +200,13 @@ export class ConnectionPool {
     );
   }
 
+  #refuse(reason: TroupeError, pooled: Pooled, ahead: number): TroupeError {
+    const refused = this.#refused.get(reason) ?? new Map<string, TroupeError>();
+    const full = refused.get(pooled.server) ?? this.#full(pooled, ahead);
+    this.#refused.set(reason, refused.set(pooled.server, full));
+    return full;
+  }
+
   #full(pooled: Pooled, ahead: number): TroupeError {
     const { maxConnections } = this.#options;
     return new TroupeError(
@@ -184,6 +216,9 @@ export class ConnectionPool {
     );
   }
 }
+
+/** How often a full pool is looked at while somebody waits, milliseconds. */
+const LOOK_MS = 25;
 
 /** When it may be worth asking a full pool again, milliseconds. */
 const FULL_RETRY_MS = 1_000;

@@ -85,7 +85,7 @@ describe('ConnectionPool', () => {
     given.cancel(new TroupeError('cancelled', 'enough'));
     await expect(first).rejects.toMatchObject({ code: 'queue_full', server: 'b' });
     await expect(second).rejects.toMatchObject({ code: 'cancelled' });
-    expect(pool.refusal(late)?.code).toBe('queue_full');
+    expect(pool.refusal(late.reason)?.code).toBe('queue_full');
     expect(pool.waiting).toBe(0);
   });
 
