@@ -1,5 +1,5 @@
 import type { Catalog, LookupOptions } from '../catalog/catalog.ts';
-import { TroupeError } from '../core/errors.ts';
+import { TroupeError, type ErrorCode } from '../core/errors.ts';
 import type { ListKind } from '../core/events.ts';
 import type { Handler, Interceptor, Response } from '../core/interceptor.ts';
 import { isJson, type Json } from '../core/json-rpc.ts';
@@ -232,10 +232,12 @@ async function search(
     deps.sight?.hides(failed.server, request.principal) !== true
   ) {
     throw new TroupeError(
-      'unavailable',
+      TELLING.has(failed.error.code) ? failed.error.code : 'unavailable',
       `cannot tell whether it has "${request.target}": ${failed.error.detail}`,
       {
         server: failed.server,
+        retryAfterMs: failed.error.retryAfterMs,
+        data: failed.error.data,
         cause: failed.error,
       },
     );
@@ -261,6 +263,9 @@ function ask(request: Request, found: Found, deps: ResolveDeps, next: Handler): 
     ? answer
     : orOthers(answer, request, found, deps, next);
 }
+
+/** Why a server has not listed anything, where that is for the caller to act on and not a server that is down. */
+const TELLING: ReadonlySet<ErrorCode> = new Set(['auth_required', 'queue_full', 'rate_limited', 'stopped']);
 
 /** What a server says of its own tools is a claim; it counts only where the server is trusted. */
 function operationOf(request: Request, found: Found, deps: ResolveDeps): OperationClass {

@@ -105,6 +105,7 @@ export class Server {
   /** By URL: replicas at one address share tokens and refreshes. */
   readonly #credentials = new Map<string, Credentials>();
   #logLevel: string | undefined;
+  #stopped = false;
 
   constructor(config: ResolvedServer, deps: ServerDeps) {
     this.config = config;
@@ -163,6 +164,7 @@ export class Server {
 
   /** Connects what rests, as far as the pool has room. */
   wake(): void {
+    if (this.#stopped) return;
     for (const replica of this.replicas) {
       const { connection } = replica;
       if (connection.state === 'Disconnected' && this.#deps.connections.tryEnter(this.#pooled(replica)))
@@ -213,6 +215,7 @@ export class Server {
    */
   ready(cancellation: Cancellation): Promise<void> | undefined {
     if (this.connected !== undefined) return Promise.resolve();
+    if (this.#stopped) return undefined;
     this.wake();
     if (this.willConnect) return this.#standing();
     const resting = this.replicas.find(
@@ -260,7 +263,12 @@ export class Server {
 
   /** Lets pending work finish for at most `graceMs`. */
   async stop(graceMs: number): Promise<void> {
+    this.#stopped = true;
     this.pool.stop();
+    this.#deps.connections.dismiss(
+      this.name,
+      new TroupeError('stopped', 'the engine has stopped', { server: this.name }),
+    );
     await Promise.all(this.replicas.map(({ connection }) => connection.disconnect(graceMs)));
     for (const { connection } of this.replicas) connection.dispose();
     await Promise.all([...this.#credentials.values()].map((credentials) => credentials.close()));

@@ -25,6 +25,7 @@ export interface ConnectionPoolOptions {
 interface Waiter {
   readonly pooled: Pooled;
   readonly admit: () => void;
+  readonly reject: (error: TroupeError) => void;
 }
 
 /**
@@ -82,6 +83,10 @@ export class ConnectionPool {
           cancellation.ignore(slot);
           resolve();
         },
+        reject: (error) => {
+          cancellation.ignore(slot);
+          reject(error);
+        },
       };
       this.#waiters.push(waiter);
       slot = cancellation.listen((reason) => {
@@ -109,6 +114,13 @@ export class ConnectionPool {
     this.#usedAt.delete(id);
     this.#evicting.delete(id);
     this.poke();
+  }
+
+  /** The server goes: whoever waits for a connection to it is rejected. */
+  dismiss(server: string, error: TroupeError): void {
+    const dismissed = this.#waiters.filter(({ pooled }) => pooled.server === server);
+    this.#waiters = this.#waiters.filter(({ pooled }) => pooled.server !== server);
+    for (const { reject } of dismissed) reject(error);
   }
 
   /** Something may have become free or evictable. */

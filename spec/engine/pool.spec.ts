@@ -229,6 +229,31 @@ describe('a pool that is full and busy', () => {
   });
 });
 
+describe('stop', () => {
+  it('rejects who waits for a place, and opens nothing for them', async () => {
+    const { troupe, hosts } = await three({ maxConnections: 1 });
+    await call(troupe, 'a');
+    const long = call(troupe, 'a', { end: 'hang' });
+    await until(() => hosts[0]?.runs.length === 2, 'the work to begin');
+    const waiting = [
+      call(troupe, 'b'),
+      call(troupe, 'b'),
+      troupe.readResource('mini://a', { servers: ['c'] }),
+    ];
+    const failures = Promise.all([long, ...waiting].map((promise) => failureOf(promise)));
+    const elapsed = await timeOf(() => troupe.stop({ graceMs: 100 }));
+    expect(elapsed).toBeLessThan(3_000);
+    expect((await failures).map(({ code }) => code)).toEqual(['stopped', 'stopped', 'stopped', 'stopped']);
+    expect(hosts[1]?.seen).toEqual([]);
+    expect(hosts[2]?.seen).toEqual([]);
+    expect(troupe.fleet.connections.map(({ state }) => state)).toEqual([
+      'Disconnected',
+      'Disconnected',
+      'Disconnected',
+    ]);
+  });
+});
+
 describe('a connection that nobody uses', () => {
   it('is closed after its idle time, listed all the same, and back with the next call', async () => {
     const { troupe, hosts, gone } = await three({ idleMs: 300 }, { b: { pinned: true } });
