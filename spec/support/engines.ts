@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url';
 import { runInThisContext } from 'node:vm';
 import { afterAll, afterEach, beforeAll, expect } from '@jest/globals';
 import { createEngine } from '../../lib/engine/engine.ts';
-import type { EngineConfig, ServerConfig } from '../../lib/config/config.ts';
+import type { Config, EngineConfig, ServerConfig } from '../../lib/config/config.ts';
 import { CONNECTION_TRANSITIONS, PROCESS_TRANSITIONS } from '../../lib/connection/transitions.ts';
 import { TroupeError } from '../../lib/core/errors.ts';
 import type { EngineEvent, EngineEventType, EventOf } from '../../lib/core/events.ts';
@@ -25,13 +25,15 @@ export function stdio(
 }
 
 /** Makes engines that are stopped after the spec, whatever happened in it. */
-export function engines(): (config: EngineConfig) => Engine {
+export function engines(): (config: EngineConfig | Config) => Engine {
   const made: Engine[] = [];
   afterEach(async () => {
     await Promise.all(made.splice(0).map((engine) => engine.stop({ graceMs: 0 })));
   });
   return (config) => {
-    const engine = createEngine({ restart: QUICK, ...config });
+    const engine = createEngine(
+      Array.isArray(config.servers) ? config : { restart: QUICK, ...(config as EngineConfig) },
+    );
     made.push(engine);
     return engine;
   };
