@@ -16,7 +16,11 @@ function setting(members: readonly string[]) {
     members: (wanted) => wanted ?? members,
     now: () => 0,
     leg: (server) => {
-      const state = { resolve: ignore as (value: Json) => void, reject: ignore as (error: unknown) => void, cancelled: false };
+      const state = {
+        resolve: ignore as (value: Json) => void,
+        reject: ignore as (error: unknown) => void,
+        cancelled: false,
+      };
       const answer = new Promise<Json>((resolve, reject) => {
         state.resolve = resolve;
         state.reject = reject;
