@@ -123,7 +123,7 @@ describe('a server process', () => {
       for (const { word, to } of way) {
         if (word === 'start') started = process.start().catch((error: unknown) => error);
         else if (word === 'stop') stopped = process.stop();
-        else if (word === 'exited') globalThis.process.kill(process.pid ?? 0, 'SIGKILL');
+        else if (word === 'exited') globalThis.process.kill(process.pid ?? NaN, 'SIGKILL');
         else open();
         await reached(to);
         expect(process.state).toBe(to);

@@ -16,7 +16,7 @@ describeTransport({
     Promise.resolve({
       server: { command: process.execPath, args: [STDIO, revision] },
       lose: (engine) => {
-        process.kill(engine.connection('mini').process?.pid ?? 0, 'SIGKILL');
+        process.kill(engine.connection('mini').process?.pid ?? NaN, 'SIGKILL');
         return Promise.resolve();
       },
       close: () => Promise.resolve(),

@@ -322,6 +322,28 @@ describe('start', () => {
     expect(await echo(troupe, 'good')).toBe('hi');
   });
 
+  it('gives each request the time of its server, known or not yet', async () => {
+    const servers = { quick: { ...stdio('good'), timeoutMs: 300 }, slow: stdio('good') };
+    const late = { code: 'deadline_exceeded', server: 'quick' };
+    const cold = engine({ servers: { ...servers, quick: { ...stdio('silent'), timeoutMs: 300 } } });
+    expect(
+      await timeOf(async () =>
+        expect(await failureOf(cold.callTool('quick__hang'))).toMatchObject({ code: late.code }),
+      ),
+    ).toBeLessThan(2_500);
+    const warm = engine({ servers });
+    await warm.start();
+    await warm.listTools();
+    expect(
+      await timeOf(async () => expect(await failureOf(warm.callTool('quick__hang'))).toMatchObject(late)),
+    ).toBeLessThan(2_500);
+    // The caller's word is the last one, and the other server has its own.
+    expect(await textOf(warm.callTool('quick__slow', { steps: 4, ms: 100 }, { timeoutMs: 10_000 }))).toBe(
+      'done',
+    );
+    expect(await textOf(warm.callTool('slow__slow', { steps: 4, ms: 100 }))).toBe('done');
+  });
+
   it('leaves lazy servers alone; the first use connects them', async () => {
     const log = logFile();
     const troupe = engine({
@@ -362,6 +384,31 @@ describe('restart intensity', () => {
     expect(error).toMatchObject({ code: 'unavailable', server: 'broken' });
     expect(error.message).toContain('exited with code 3');
     expect(await echo(troupe, 'good')).toBe('hi');
+  });
+
+  it('makes a request wait for the next attempt only, and for none of a parked server', async () => {
+    const troupe = engine({
+      servers: { s: stdio('good-at-first', '', { SPEC_LOG: logFile() }) },
+      restart: { baseMs: 100, factor: 1, capMs: 60_000, jitter: 0, intensity: 3, periodMs: 60_000 },
+    });
+    await troupe.start();
+    expect(await echo(troupe, 's')).toBe('hi');
+    kill(troupe, 's');
+    await until(() => troupe.connection('s').state === 'Error', 'the loss');
+    const expectDown = async (): Promise<void> => {
+      const error = await failureOf(echo(troupe, 's'));
+      expect(error).toMatchObject({
+        code: 'unavailable',
+        delivery: 'unsent',
+        server: 's',
+        data: { code: 5 },
+      });
+      expect(error.message).toContain('exited with code 5; stderr: the disk is full');
+    };
+    // Far less than the minute that a request may take.
+    expect(await timeOf(expectDown)).toBeLessThan(10_000);
+    await until(() => troupe.fleet.connections[0]?.parked === true, 'the parking');
+    expect(await timeOf(expectDown)).toBeLessThan(2_000);
   });
 
   it('grows the delay with each failure and forgets them once a session has stood for the period', async () => {

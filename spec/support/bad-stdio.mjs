@@ -92,6 +92,14 @@ const modes = {
       if (before.length < Number(argument)) process.exit(4);
     },
   },
+  /** Serves once, then only exits. */
+  'good-at-first': {
+    start() {
+      if (before.length === 0) return;
+      writeSync(2, 'the disk is full\n');
+      process.exit(5);
+    },
+  },
   'exit-on-probe': {
     take({ method }) {
       if (method === 'server/discover') process.exit(1);
