@@ -4,7 +4,6 @@
  */
 import { spawn } from 'node:child_process';
 import { closeSync, readSync, writeSync } from 'node:fs';
-import { createInterface } from 'node:readline';
 
 const [mode = 'echo', argument = ''] = process.argv.slice(2);
 const say = (message) => {
@@ -20,9 +19,15 @@ const answer = ({ id, params = {} }) => {
 
 /** Ends at the end of stdin, as a server should; then with code 0. */
 function serve(reply = answer) {
-  createInterface({ input: process.stdin }).on('line', (line) => {
-    const { id, params } = JSON.parse(line);
-    if (id !== undefined) reply({ id, params });
+  // Not with `readline`: since Node 24 it also ends lines at U+2028, which JSON may hold as it is.
+  let rest = '';
+  process.stdin.setEncoding('utf8').on('data', (chunk) => {
+    const lines = (rest + chunk).split('\n');
+    rest = lines.pop() ?? '';
+    for (const line of lines) {
+      const { id, params } = JSON.parse(line);
+      if (id !== undefined) reply({ id, params });
+    }
   });
 }
 
