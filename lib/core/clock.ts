@@ -128,14 +128,18 @@ class DeadlineWheel {
     const nowTick = Math.floor(performance.now() / WHEEL_TICK_MS);
     this.#armedFor = Infinity;
     let next = Infinity;
+    const ticks: number[] = [];
+    for (const tick of this.#slots.keys()) {
+      if (tick > nowTick) next = Math.min(next, tick);
+      else ticks.push(tick);
+    }
+    // After a stall several slots are due at once: still in the order of time.
+    ticks.sort((a, b) => a - b);
     const due: DeadlineEntry[] = [];
-    for (const [tick, slot] of this.#slots) {
-      if (tick > nowTick) {
-        next = Math.min(next, tick);
-        continue;
-      }
+    for (const tick of ticks) {
+      const slot = this.#slots.get(tick);
       this.#slots.delete(tick);
-      for (const entry of slot) {
+      for (const entry of slot ?? []) {
         entry.wheelSlot = undefined;
         due.push(entry);
       }
