@@ -280,7 +280,8 @@ describe('stop', () => {
       expect(report.after.listeners).toEqual(report.before.listeners);
       // What the loader of the program still had open before has ended meanwhile; nothing may have come.
       const left = [...report.after.resources];
-      for (const known of report.before.resources) if (left.includes(known)) left.splice(left.indexOf(known), 1);
+      for (const known of report.before.resources)
+        if (left.includes(known)) left.splice(left.indexOf(known), 1);
       expect(left).toEqual([]);
     } finally {
       await Promise.all([http.close(), sse.close()]);
