@@ -98,7 +98,7 @@ export async function faultSoak(options: FaultSoakOptions): Promise<FaultSoakRes
   const ledger = new Ledger(
     engine,
     (server) => watch.isWell(server),
-    (at) => lag.stolenSince(at),
+    (at) => lag.since(at),
   );
   control.onGone = (name) => ledger.gone(name);
   tell(`starting ${Object.keys(servers).length} servers`);

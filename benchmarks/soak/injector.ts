@@ -13,6 +13,8 @@ export interface InjectorOptions {
   readonly goesOn: () => boolean;
 }
 
+/** Between two faults of a server, on average, milliseconds. */
+const REST_MS = 1_000;
 /** A server that does not come back is left to the check of convergence, milliseconds. */
 const RECOVERY_MS = 20_000;
 
@@ -25,29 +27,29 @@ export async function injectFaults(options: InjectorOptions): Promise<void> {
     while (goesOn() && !isWell() && performance.now() < giveUp) await pause(20);
     if (!goesOn()) return;
     // Some calls go well in between: the next fault shall meet a server at work.
-    await pause(100 + random() * 200);
+    await pause(REST_MS * (0.5 + random()));
     const peer = control.peer(server);
     if (peer === undefined) continue;
     const { kind, ms } = plan.next(transport);
+    if (process.env['SOAK_DEBUG']) console.error('FAULT', Math.round(performance.now()), server, kind, ms);
     if (kind === 'kill -9') {
-      process.kill(peer.pid, 'SIGKILL');
-      plan.seen(kind, 1);
+      plan.seen(kind, signal(peer.pid, 'SIGKILL') ? 1 : 0);
     } else if (kind === 'SIGSTOP') {
-      process.kill(peer.pid, 'SIGSTOP');
+      const stopped = signal(peer.pid, 'SIGSTOP');
       await pause(ms);
-      resume(peer.pid);
-      plan.seen(kind, 1);
+      signal(peer.pid, 'SIGCONT');
+      plan.seen(kind, stopped ? 1 : 0);
     } else plan.seen(kind, await control.fault(server, kind, ms));
     await pause(50);
   }
 }
 
-/** The engine may have ended it meanwhile. */
-function resume(pid: number): void {
+/** False where the process is gone already: the engine may have ended it meanwhile. */
+export function signal(pid: number, name: NodeJS.Signals): boolean {
   try {
-    process.kill(pid, 'SIGCONT');
+    return process.kill(pid, name);
   } catch {
-    // Gone, as it may be.
+    return false;
   }
 }
 

@@ -30,13 +30,13 @@ export class Ledger {
   readonly #engine: Engine;
   readonly #underWay = new Set<Call>();
   readonly #isWell: (server: string) => boolean;
-  readonly #stolenSince: (at: number) => number;
+  readonly #lagSince: (at: number) => number;
   invoked = 0;
   settled = 0;
   /** Settled although it was not under way. */
   settledAgain = 0;
   wrongReplies = 0;
-  /** Largest time beyond the deadline, milliseconds: by the clock, and without what the machine gave to others. */
+  /** Largest time beyond the deadline, milliseconds: by the clock, and without the lag of the event loop. */
   overDeadlineByClock = 0;
   overDeadline = 0;
   /** The same from the end of a process until a call that it had failed: the longest; and of how many. */
@@ -53,10 +53,10 @@ export class Ledger {
     after: createLatencies(),
   };
 
-  constructor(engine: Engine, isWell: (server: string) => boolean, stolenSince: (at: number) => number) {
+  constructor(engine: Engine, isWell: (server: string) => boolean, lagSince: (at: number) => number) {
     this.#engine = engine;
     this.#isWell = isWell;
-    this.#stolenSince = stolenSince;
+    this.#lagSince = lagSince;
   }
 
   get underWay(): number {
@@ -98,20 +98,25 @@ export class Ledger {
     if (!this.#underWay.delete(call)) this.settledAgain += 1;
     const over = elapsed - target.timeoutMs;
     if (over > 0) {
-      const late = over - this.#stolenSince(call.startedAt + target.timeoutMs);
+      const late = over - this.#lagSince(call.startedAt + target.timeoutMs);
       this.overDeadlineByClock = Math.max(this.overDeadlineByClock, over);
       this.overDeadline = Math.max(this.overDeadline, late);
       if (process.env['SOAK_DEBUG'] && over > 200)
         console.error('OVER', call.nonce, over, late, errorText(error));
     }
-    // One that succeeds or was never sent did not reach the process: it waited for the next.
-    if (call.goneAt !== undefined && isTroupeError(error) && error.delivery === 'sent') {
-      const loss = now - call.goneAt - this.#stolenSince(call.goneAt);
+    // One that succeeds, was never sent or was asked again did not reach the process: it waited for the next.
+    if (
+      call.goneAt !== undefined &&
+      isTroupeError(error) &&
+      error.delivery === 'sent' &&
+      error.attempt === 1
+    ) {
+      const loss = now - call.goneAt - this.#lagSince(call.goneAt);
       this.lossByClock = Math.max(this.lossByClock, now - call.goneAt);
       this.loss = Math.max(this.loss, loss);
       this.lossCalls += 1;
       if (process.env['SOAK_DEBUG'] && now - call.goneAt > 100)
-        console.error('LOSS', call.nonce, elapsed, now - call.goneAt, loss, errorText(error));
+        console.error('LOSS', call.nonce, elapsed, now - call.goneAt, loss, JSON.stringify(error));
     }
     if (target.healthy) this.latencies[call.phase].record(elapsed);
     if (error === undefined) {

@@ -10,21 +10,18 @@ export interface LoopLag {
   readonly longest: number;
   /** The longest in which this process was at work; the rest of a gap the machine gave to others. */
   readonly longestOwn: number;
-  /** Time since then that the machine gave to others while this process was due, milliseconds; remembers ten seconds. */
-  stolenSince(at: number): number;
+  /** All the lag since then, milliseconds; remembers ten seconds. Nothing that runs on this loop can be earlier. */
+  since(at: number): number;
   stop(): void;
 }
 
-/** Processor time of the main thread and the time it waited for a processor, milliseconds; zeros of the second where nobody counts. */
-function threadTimes(): { readonly ran: number; readonly waited: number } {
+/** Processor time of the main thread, milliseconds; of the whole process where it is not told by thread. */
+function threadTime(): number {
   try {
-    const [ran = 0, waited = 0] = readFileSync(`/proc/self/task/${process.pid}/schedstat`, 'latin1')
-      .split(' ')
-      .map(Number);
-    return { ran: ran / 1e6, waited: waited / 1e6 };
+    return Number.parseInt(readFileSync(`/proc/self/task/${process.pid}/schedstat`, 'latin1'), 10) / 1e6;
   } catch {
     const { user, system } = process.cpuUsage();
-    return { ran: (user + system) / 1_000, waited: 0 };
+    return (user + system) / 1_000;
   }
 }
 
@@ -34,30 +31,22 @@ function threadTimes(): { readonly ran: number; readonly waited: number } {
  */
 export function watchLoopLag(): LoopLag {
   let at = performance.now();
-  let times = threadTimes();
+  let ran = threadTime();
   let longest = 0;
   let longestOwn = 0;
-  /** What was stolen before each look, the latest last. */
-  const looks: Array<{ readonly at: number; readonly stolen: number }> = [];
-  let stolen = 0;
-  const look = (): { gap: number; own: number; waited: number; now: ReturnType<typeof threadTimes> } => {
-    const gap = Math.max(0, performance.now() - at - LOOK_MS);
-    const now = threadTimes();
-    return {
-      gap,
-      own: Math.min(gap, now.ran - times.ran),
-      waited: Math.min(gap, now.waited - times.waited),
-      now,
-    };
-  };
+  let sum = 0;
+  /** The sum at each look, the latest last. */
+  const looks: Array<{ readonly at: number; readonly sum: number }> = [];
+  const gapNow = (): number => Math.max(0, performance.now() - at - LOOK_MS);
   const timer = setInterval(() => {
-    const { gap, own, waited, now } = look();
+    const gap = gapNow();
+    const ranNow = threadTime();
     longest = Math.max(longest, gap);
-    longestOwn = Math.max(longestOwn, own);
-    stolen += waited;
+    longestOwn = Math.max(longestOwn, Math.min(gap, ranNow - ran));
+    sum += gap;
     at = performance.now();
-    times = now;
-    looks.push({ at, stolen });
+    ran = ranNow;
+    looks.push({ at, sum });
     if (looks.length > 2 * REMEMBERED) looks.splice(0, REMEMBERED);
   }, LOOK_MS);
   return {
@@ -67,10 +56,10 @@ export function watchLoopLag(): LoopLag {
     get longestOwn() {
       return longestOwn;
     },
-    stolenSince(from) {
+    since(from) {
       let before = looks.length - 1;
       while (before > 0 && (looks[before]?.at ?? 0) > from) before -= 1;
-      return stolen + look().waited - (looks[before]?.stolen ?? 0);
+      return sum + gapNow() - (looks[before]?.sum ?? 0);
     },
     stop: () => clearInterval(timer),
   };
@@ -80,9 +69,9 @@ export function watchLoopLag(): LoopLag {
 export function bareReadMs(bytes: number): number {
   const line = Buffer.from(JSON.stringify({ jsonrpc: '2.0', id: 1, result: { text: 'x'.repeat(bytes) } }));
   const times = [1, 2, 3].map(() => {
-    const started = threadTimes().ran;
+    const started = threadTime();
     JSON.parse(line.toString('latin1'));
-    return threadTimes().ran - started;
+    return threadTime() - started;
   });
   return Math.max(...times);
 }

@@ -4,7 +4,7 @@ import { createEngine, isTroupeError, type Engine, type Random } from '../../lib
 import { atLeast, atMost, none, type Check } from './checks.ts';
 import type { Control } from './control.ts';
 import { httpServers, revisionOf, stdioServer } from './fleet.ts';
-import { pause } from './injector.ts';
+import { pause, signal } from './injector.ts';
 import { textOf } from './ledger.ts';
 import { processesWith } from './leftovers.ts';
 
@@ -166,7 +166,7 @@ async function run(
 function killOne(control: Control, stdio: ReadonlyArray<{ readonly name: string }>, random: Random): void {
   const { name } = stdio[Math.floor(random() * stdio.length)] as { name: string };
   const pid = control.peer(name)?.pid;
-  if (pid !== undefined) process.kill(pid, 'SIGKILL');
+  if (pid !== undefined) signal(pid, 'SIGKILL');
 }
 
 async function callAll(

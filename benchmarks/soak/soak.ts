@@ -68,6 +68,10 @@ try {
   keepResult(values.short ? 'soak-short' : 'soak', result);
   process.stdout.write(values.json ? `${JSON.stringify(result)}\n` : `${printed(result)}\n`);
   if (missed.length > 0) process.exitCode = 1;
+} catch (error) {
+  // With the listeners above nothing else would end us.
+  process.stderr.write(`the soak itself failed: ${String((error as Error | undefined)?.stack ?? error)}\n`);
+  process.exit(1);
 } finally {
   await control.close();
   rmSync(directory, { recursive: true });

@@ -462,9 +462,7 @@ export class Server {
     this.#openPath(replica, session);
     this.#watchHealth(replica, session);
     lists.start();
-    this.watched.attach(session, (error) =>
-      logger.warn('watching resources failed', { server: server.name, error: error.message }),
-    );
+    this.#watchAt(session);
     if (this.#logLevel !== undefined && session.era === 'legacy') {
       session
         .setLogLevel(this.#logLevel)
@@ -478,6 +476,9 @@ export class Server {
         }
         if (method === 'notifications/resources/updated')
           this.cache.invalidate({ uri: String(params?.['uri']) });
+        // It comes after a gap in the stream of changes as well: an update of what is watched may have been missed.
+        if (method === 'notifications/resources/list_changed')
+          for (const uri of this.watched.uris) this.cache.invalidate({ uri });
         if (method === 'notifications/resources/updated' && params !== undefined)
           this.watched.updated(params);
         else if (method === 'notifications/message') inbound.logged(server.name, params);
@@ -598,7 +599,18 @@ export class Server {
     replica.endWatch = undefined;
     replica.lists?.dispose();
     replica.lists = undefined;
-    if (replica.lastSession !== undefined) this.watched.detach(replica.lastSession);
+    if (replica.lastSession === undefined) return;
+    this.watched.detach(replica.lastSession);
+    const other = this.connected?.connection.session;
+    if (other !== undefined) this.#watchAt(other);
+  }
+
+  /** What changed while nobody watched is not told: what was read before of what is watched may be old. */
+  #watchAt(session: Session): void {
+    for (const uri of this.watched.uris) this.cache.invalidate({ uri });
+    this.watched.attach(session, (error) =>
+      this.#deps.logger.warn('watching resources failed', { server: this.name, error: error.message }),
+    );
   }
 }
 

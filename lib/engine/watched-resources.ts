@@ -37,8 +37,21 @@ export class WatchedResources {
     return this.#listeners.size;
   }
 
-  /** A session stands: it gets the whole set. `onFailed` hears of what it refuses. */
+  get uris(): Iterable<string> {
+    return this.#listeners.keys();
+  }
+
+  /**
+   * A session stands: it gets the whole set, unless one of another replica has it already. `onFailed` hears of what it
+   * refuses.
+   */
   attach(session: Session, onFailed: (error: TroupeError) => void): void {
+    if (this.#session !== undefined && this.#session !== session) {
+      // Its change stream is wanted all the same; in the legacy era there is nothing to open.
+      if (session.era === 'modern')
+        session.setSubscriptions(new Set()).catch((error: unknown) => onFailed(error as TroupeError));
+      return;
+    }
     this.#session = session;
     if (session.era === 'modern' || this.#listeners.size > 0) {
       this.#apply().catch((error: unknown) => onFailed(error as TroupeError));

@@ -95,6 +95,27 @@ describe.each(ERAS)('a server of revision %s', (revision) => {
     expect(await names()).toContain('s__new');
   });
 
+  it('is read again after a time in which it could not say that something changed', async () => {
+    const { server, troupe } = await single({ cache: KEPT }, revision);
+    server.hints = () => ({ ttlMs: 60_000 });
+    await troupe.subscribeResource(URI, () => {});
+    expect([await read(troupe), await read(troupe)]).toEqual([1, 1]);
+    const changes = heard(troupe, 'connection.changed');
+    const notified = heard(troupe, 'server.notified');
+    await server.kill();
+    await server.restart();
+    // A legacy session is gone with its server; a modern one has a new stream of changes.
+    await until(
+      () =>
+        changes.some(({ to }) => to === 'Connected') ||
+        notified.some(({ method }) => method.endsWith('list_changed')),
+      'the connection or the stream',
+    );
+    const before = server.count('resources/read');
+    await read(troupe);
+    expect(server.count('resources/read')).toBe(before + 1);
+  });
+
   it('does not get its answer kept if the change came while it answered', async () => {
     const { server, troupe } = await single({ cache: KEPT }, revision);
     server.hints = () => ({ ttlMs: 60_000 });

@@ -250,6 +250,43 @@ describe('replicas with other tools than the rest', () => {
   });
 });
 
+describe('a watched resource of replicas', () => {
+  it.each([LEGACY, '2026-07-28'])(
+    'is watched at one of them, and at another when that is gone (%s)',
+    async (revision) => {
+      const servers = [await http({ name: 'a', revision }), await http({ name: 'b', revision })];
+      const troupe = engine({
+        restart: { ...QUICK, baseMs: 20_000, capMs: 20_000 },
+        servers: {
+          s: {
+            replicas: servers.map(({ url }) => ({ url })),
+            probe: { intervalMs: 20, timeoutMs: 1_000, failures: 1 },
+          },
+        },
+      });
+      await troupe.start();
+      const updates: string[] = [];
+      await troupe.subscribeResource('mini://a', ({ uri }) => updates.push(uri));
+      await until(() => servers.every(({ listening }) => listening), 'both streams');
+      const tell = (): void =>
+        servers.forEach((server) => server.changed('notifications/resources/updated', { uri: 'mini://a' }));
+      const notified = heard(troupe, 'server.notified');
+      tell();
+      await until(() => updates.length > 0, 'the update');
+      const first = Number(notified[0]?.connection.split('#')[1]);
+      if (revision !== LEGACY) expect(updates).toHaveLength(1);
+      await servers[first]?.kill();
+      await until(() => !isConnected(troupe, `s#${first}`), 'the loss');
+      updates.length = 0;
+      await until(() => {
+        servers[1 - first]?.changed('notifications/resources/updated', { uri: 'mini://a' });
+        return updates.length > 0;
+      }, 'an update of the other');
+      expect(notified.at(-1)?.connection).toBe(`s#${1 - first}`);
+    },
+  );
+});
+
 describe('tiers', () => {
   it('are asked in order, and left again when the one before is back', async () => {
     const first = await http({ name: 'first' });

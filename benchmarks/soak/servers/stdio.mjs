@@ -74,8 +74,12 @@ function answerWith(kind, message) {
       faults.last(kind);
       // The socket hands over at the end of this turn.
       setImmediate(() => {
-        writeSync(1, line.slice(0, line.length / 2));
-        process.exit(3);
+        try {
+          writeSync(1, line.slice(0, line.length / 2));
+        } finally {
+          // The pipe may be full: then not even half of it is heard.
+          process.exit(3);
+        }
       });
       break;
     case 'latency':
