@@ -86,7 +86,7 @@ export async function aggregate(request: AggregateRequest, deps: FanOutDeps): Pr
   const rows = await MODES[request.mode ?? 'parallel'](members, deps);
   const failures = rows.flatMap((r) => (r.ok ? [] : [{ server: r.server, error: r.error }]));
   const reduce = request.reduce ?? (request.mode === 'first' ? 'first' : suited(request.method));
-  return { result: reduceAnswers(reduce, rows), failures };
+  return { result: await reduceAnswers(reduce, rows), failures };
 }
 
 const MODES = {

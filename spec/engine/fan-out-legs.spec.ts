@@ -114,6 +114,18 @@ describe('aggregate', () => {
     expect(leg('b').cancelled).toBe(true);
   });
 
+  it('types a reducer whose promise rejects, and waits for one whose promise resolves', async () => {
+    const failing = setting(['a']);
+    const later = (): Promise<never> => Promise.reject(new Error('defect'));
+    const broken = aggregate({ method, reduce: later }, failing.deps);
+    failing.leg('a').resolve({});
+    await expect(broken).rejects.toMatchObject({ code: 'internal' });
+    const good = setting(['a']);
+    const whole = aggregate({ method, reduce: (rows) => Promise.resolve(rows.length) }, good.deps);
+    good.leg('a').resolve({});
+    expect((await whole).result).toBe(1);
+  });
+
   it('types a reducer that throws', async () => {
     const { deps, leg } = setting(['a']);
     const broken = (): never => {
