@@ -28,6 +28,8 @@ export interface FaultSoakOptions {
   readonly seconds: number;
   readonly quietSeconds: number;
   readonly leastFaults: number;
+  /** Between two faults of a server, on average, milliseconds. */
+  readonly restMs: number;
   /** Whether the run is long enough to tell a leak from warming up. */
   readonly long: boolean;
   readonly tell: (text: string) => void;
@@ -147,6 +149,7 @@ export async function faultSoak(options: FaultSoakOptions): Promise<FaultSoakRes
         transport,
         isWell: () => watch.isWell(name),
         goesOn,
+        restMs: options.restMs,
       }),
     ),
   );
@@ -226,6 +229,7 @@ export async function faultSoak(options: FaultSoakOptions): Promise<FaultSoakRes
       loopLagMs: lag.longest,
       loopLagOwnMs: lag.longestOwn,
       bareReadMs: bareMs,
+      rssMB: process.memoryUsage.rss() / 1_048_576,
       convergeMs,
       stopMs,
       restarts: watch.restarts,

@@ -11,27 +11,26 @@ export interface InjectorOptions {
   /** Whether the engine trusts the server again: connected, breaker closed. */
   readonly isWell: () => boolean;
   readonly goesOn: () => boolean;
+  /** Between two faults, on average, milliseconds. */
+  readonly restMs: number;
 }
 
-/** Between two faults of a server, on average, milliseconds. */
-const REST_MS = 1_000;
 /** A server that does not come back is left to the check of convergence, milliseconds. */
 const RECOVERY_MS = 20_000;
 
 /** One fault after the other in one server, with a rest between them; each is counted if it took effect. */
 export async function injectFaults(options: InjectorOptions): Promise<void> {
-  const { control, plan, random, server, transport, isWell, goesOn } = options;
+  const { control, plan, random, server, transport, isWell, goesOn, restMs } = options;
   await pause(random() * 500);
   while (goesOn()) {
     const giveUp = performance.now() + RECOVERY_MS;
     while (goesOn() && !isWell() && performance.now() < giveUp) await pause(20);
     if (!goesOn()) return;
     // Some calls go well in between: the next fault shall meet a server at work.
-    await pause(REST_MS * (0.5 + random()));
+    await pause(restMs * (0.5 + random()));
     const peer = control.peer(server);
     if (peer === undefined) continue;
     const { kind, ms } = plan.next(transport);
-    if (process.env['SOAK_DEBUG']) console.error('FAULT', Math.round(performance.now()), server, kind, ms);
     if (kind === 'kill -9') {
       plan.seen(kind, signal(peer.pid, 'SIGKILL') ? 1 : 0);
     } else if (kind === 'SIGSTOP') {

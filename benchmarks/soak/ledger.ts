@@ -101,8 +101,6 @@ export class Ledger {
       const late = over - this.#lagSince(call.startedAt + target.timeoutMs);
       this.overDeadlineByClock = Math.max(this.overDeadlineByClock, over);
       this.overDeadline = Math.max(this.overDeadline, late);
-      if (process.env['SOAK_DEBUG'] && over > 200)
-        console.error('OVER', call.nonce, over, late, errorText(error));
     }
     // One that succeeds, was never sent or was asked again did not reach the process: it waited for the next.
     if (
@@ -115,8 +113,6 @@ export class Ledger {
       this.lossByClock = Math.max(this.lossByClock, now - call.goneAt);
       this.loss = Math.max(this.loss, loss);
       this.lossCalls += 1;
-      if (process.env['SOAK_DEBUG'] && now - call.goneAt > 100)
-        console.error('LOSS', call.nonce, elapsed, now - call.goneAt, loss, JSON.stringify(error));
     }
     if (target.healthy) this.latencies[call.phase].record(elapsed);
     if (error === undefined) {

@@ -26,7 +26,7 @@ const { values } = parseArgs({
   },
 });
 const seed = Number(values.seed ?? randomInt(2 ** 31));
-const seconds = Number(values.seconds ?? (values.short ? 8 : 60));
+const seconds = Number(values.seconds ?? (values.short ? 12 : 60));
 if (!Number.isSafeInteger(seed) || !(seconds > 0)) {
   process.stderr.write('--seed takes a whole number, --seconds a positive one\n');
   process.exit(2);
@@ -58,6 +58,9 @@ try {
     seconds,
     quietSeconds: values.short ? 2 : 5,
     leastFaults: values.short ? 1 : 5,
+    // With 15 faulty servers some three faults begin each second; denser, and the soak would measure how two cores fare
+    // with ever so many processes that start.
+    restMs: values.short ? 1_200 : 3_000,
     long: seconds >= LONG_SECONDS,
     tell,
   });

@@ -64,7 +64,7 @@ const begin = (kind) => {
 const end = (kind) => {
   if (kind === 'not reading stdin') process.stdin.resume();
 };
-const faults = control(name, {}, { begin, end, once: new Set(['exit mid-reply']) });
+const faults = control(name, {}, { begin, end, once: new Set(['exit mid-reply', '12 MB reply']) });
 
 /** Answers of calls that meet a fault. */
 function answerWith(kind, message) {
@@ -122,7 +122,6 @@ function answerWith(kind, message) {
 }
 
 const server = createMiniServer({ revision, push: say });
-let bigLeft = 0;
 function take(message) {
   if (message.method !== 'tools/call') return server.receive(message, say);
   const kind = faults.fault();
@@ -131,9 +130,7 @@ function take(message) {
     return undefined;
   }
   executed(message.params.arguments.message);
-  // A handful of these says all there is to say.
-  const met = kind === '12 MB reply' && bigLeft++ % 8 !== 0 ? undefined : kind;
-  return server.receive(message, (out) => answerWith(met, out));
+  return server.receive(message, (out) => answerWith(kind, out));
 }
 
 let rest = '';
