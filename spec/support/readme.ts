@@ -6,6 +6,7 @@ import {
   PROCESS_TRANSITIONS,
   type Transition,
 } from '../../lib/connection/transitions.ts';
+import { degradationTable } from './degradation.ts';
 import { ERROR_CODES, type ErrorCode } from '../../lib/core/errors.ts';
 import { STRATEGY_NAMES } from '../../lib/routing/strategy-registry.ts';
 
@@ -98,6 +99,7 @@ const SECTIONS: Readonly<Record<string, () => string>> = {
       ...ERROR_CODES.map((code) => `| \`${code}\` | ${MEANING[code]} |`),
     ].join('\n'),
   strategies,
+  degradation: () => degradationTable().trimEnd(),
   options: () => optionsTable().trimEnd(),
 };
 
