@@ -191,7 +191,7 @@ function watched({ server, replica, clock, emit }: LinkDeps, process: ServerProc
  * A child that only waits shall not keep others from starting: looked at this often, milliseconds. Above the 10 ms in
  * which the kernel counts processor time, below what a person notices.
  */
-const WAITING_MS = 25;
+const WAITING_MS = 50;
 
 /** Gives the start slot back once the child has used no processor time for a while; where nobody counts it, after the first look. */
 function leaveWhenWaiting(pid: number, clock: Clock, leave: () => void): () => void {
