@@ -10,7 +10,8 @@ import type { RawList } from '../mcp/session/list.ts';
 import type { EventBus } from '../telemetry/event-bus.ts';
 import type { Listed, ListResult } from './contract.ts';
 import type { ListOutcome } from './listing.ts';
-import type { Replica, Server } from './server.ts';
+import type { Replica } from './replica.ts';
+import type { Server } from './server.ts';
 import { LIST_KINDS } from './session-lists.ts';
 import type { Trust } from './trust.ts';
 

@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import type { ResolvedReplica, ResolvedServer } from '../config/config.ts';
 import { Attempt, type Link, type StartGate } from '../connection/attempt.ts';
 import { Connection } from '../connection/connection.ts';
@@ -15,15 +14,15 @@ import { createCredentials, type Credentials } from '../mcp/authorization/creden
 import type { TokenStore } from '../mcp/authorization/token-store.ts';
 import { LIST_METHODS, type RawList } from '../mcp/session/list.ts';
 import type { Session } from '../mcp/session/session.ts';
-import type { Verdict, Verdicts } from '../mcp/session/verdicts.ts';
+import type { Verdicts } from '../mcp/session/verdicts.ts';
 import type { Validators } from '../mcp/wire/validators.ts';
-import { createCircuitBreaker, breakerReport, type CircuitBreaker } from '../resilience/circuit-breaker.ts';
+import { createCircuitBreaker, breakerReport } from '../resilience/circuit-breaker.ts';
 import { createBulkhead, slots } from '../resilience/bulkhead.ts';
 import { createCache, type Cache } from '../resilience/cache.ts';
 import { createRetryBudget, type RetryBudget } from '../resilience/retry-budget.ts';
 import { createTokenBucket, type TokenBucket } from '../resilience/rate-limit.ts';
 import { agreement, toolsFingerprint } from '../routing/fingerprints.ts';
-import { createPool, type Candidate, type ReplicaPool } from '../routing/pool.ts';
+import { createPool, type ReplicaPool } from '../routing/pool.ts';
 import { strategyOf } from '../routing/strategy-registry.ts';
 import type { RoutingStrategy } from '../routing/strategy.ts';
 import type { ConnectionPool, Pooled } from '../supervision/pool.ts';
@@ -35,7 +34,9 @@ import {
 } from '../supervision/restart-policy.ts';
 import type { Inbound } from './inbound.ts';
 import { CHANGED_LISTS, SessionLists } from './session-lists.ts';
-import { probeSession, watchHealth, type ProbeResult } from './probe.ts';
+import { probeSession, watchHealth } from './probe.ts';
+import { candidate, type Replica } from './replica.ts';
+import { priorOf, verdictKey } from './verdict-key.ts';
 import { WatchedResources } from './watched-resources.ts';
 
 export interface ServerDeps {
@@ -65,27 +66,6 @@ export interface ServerDeps {
   readonly onListed: (server: Server, replica: Replica, kind: ListKind, list: RawList) => void;
   /** Something about a connection changed that the fleet shows. */
   readonly onChange: (server: Server, replica: Replica, to: ConnectionState) => void;
-}
-
-/** One replica at run time: its durable connection and what its present session lists. */
-export interface Replica {
-  readonly config: ResolvedReplica;
-  readonly connection: Connection;
-  /** Of the present session. */
-  lists: SessionLists | undefined;
-  process: ServerProcess | undefined;
-  /** Session facts that outlive the session, for the snapshot of a connection that is down. */
-  lastSession: Session | undefined;
-  /** Of the present session: its breaker, and what a request goes through on its way to it. */
-  breaker: CircuitBreaker | undefined;
-  path: Handler | undefined;
-  lastProbe: ProbeResult | undefined;
-  endWatch: (() => void) | undefined;
-  /** Of the tools it lists; replicas form one pool only while theirs agree. */
-  fingerprint: string | undefined;
-  odd: boolean;
-  /** Sessions so far. */
-  sessions: number;
 }
 
 /** A named entry of the configuration at run time: its replicas, and what outlives their sessions. */
@@ -625,68 +605,3 @@ export function routingOf({ name, routing }: ResolvedServer): RoutingStrategy {
 
 /** How long a remembered answer may stand in for a server that cannot be asked, milliseconds. */
 const STALE_IF_ERROR_MS = 60_000;
-
-/** A replica as the pool sees it; what may change is read when it is needed. */
-function candidate(replica: Replica, server: ResolvedServer): Candidate {
-  const { config, connection } = replica;
-  return {
-    id: config.id,
-    weight: config.weight,
-    tier: config.tier,
-    slots: server.maxInFlight,
-    get availability() {
-      if (connection.session === undefined || replica.breaker?.admits === false) return 'impossible';
-      return replica.odd ? 'suspect' : 'usable';
-    },
-    /** A legacy session is the server's memory of us; a modern server has none. */
-    get epoch() {
-      return replica.lastSession?.era === 'legacy' ? replica.sessions : undefined;
-    },
-    get error() {
-      return connection.error;
-    },
-    get blocked() {
-      const { breaker } = replica;
-      if (breaker === undefined || breaker.admits || connection.session === undefined) return undefined;
-      return new TroupeError('circuit_open', `the circuit breaker is ${breaker.state}`, {
-        server: server.name,
-        connection: config.id,
-        retryAfterMs: breaker.retryAfterMs,
-      });
-    },
-    get state() {
-      return connection.state;
-    },
-    /**
-     * The end of the path: the request goes to the present session. "Ready?" is asked once more; if the session was
-     * lost since the pick, the error is `unsent` and another replica is picked.
-     */
-    handle(request) {
-      if (replica.path !== undefined) return replica.path(request);
-      return Promise.reject(
-        new TroupeError('unavailable', `the connection is ${connection.state}`, {
-          server: server.name,
-          connection: config.id,
-          attempt: request.attempt,
-          cause: connection.error,
-        }),
-      );
-    },
-  };
-}
-
-function priorOf(prior: Json | undefined): Verdict | undefined {
-  if (prior === undefined) return undefined;
-  if (prior['kind'] === 'legacy') return { kind: 'legacy' };
-  const discover = prior['kind'] === 'modern' ? prior['discover'] : prior;
-  return { kind: 'modern', discover: discover as Json };
-}
-
-/** Server, place and credential: a verdict holds for exactly these. Hashed, since arguments may hold a secret. */
-function verdictKey(server: ResolvedServer, replica: ResolvedReplica): string {
-  const { where } = replica;
-  const parts: unknown[] = [server.name, where.kind];
-  if (where.kind === 'stdio') parts.push(where.command, where.args);
-  if (where.kind === 'http' || where.kind === 'websocket') parts.push(where.url.href, where.headers);
-  return `${server.name}:${createHash('sha256').update(JSON.stringify(parts)).digest('hex').slice(0, 32)}`;
-}

@@ -1,6 +1,7 @@
 import { fleetSnapshot, type ConnectionSnapshot, type FleetSnapshot } from '../supervision/fleet.ts';
 import type { TroupeError } from '../core/errors.ts';
-import type { Replica, Server } from './server.ts';
+import type { Replica } from './replica.ts';
+import type { Server } from './server.ts';
 
 /** What leaves the engine leaves without our secrets. */
 type Clean = (error: TroupeError) => TroupeError;

@@ -3,7 +3,8 @@ import type { ServerProcess } from '../connection/server-process.ts';
 import type { ConnectionState } from '../core/events.ts';
 import type { ConnectionView, ProcessView } from './contract.ts';
 import { harmless } from './harmless.ts';
-import type { Replica, Server } from './server.ts';
+import type { Replica } from './replica.ts';
+import type { Server } from './server.ts';
 
 /** Connections as streams. One subject per connection, made when first asked for. */
 export class Views {

@@ -1,4 +1,4 @@
-import { backoff, type BackoffOptions } from '../connection/backoff.ts';
+import { backoff, slowest, type BackoffOptions } from '../connection/backoff.ts';
 import type { RestartVerdict } from '../connection/connection.machine.ts';
 import type { ErrorCode, TroupeError } from '../core/errors.ts';
 import type { Random } from '../core/ports.ts';
@@ -41,7 +41,7 @@ export function restartPolicy(
   const next: RestartHistory = { failures, streak, connectedAt: undefined };
   if (HOPELESS.has(error.code)) return { verdict: { delayMs: undefined, parked: true }, history: next };
   const parked = failures.length > options.intensity;
-  const planned = parked ? backoff(Infinity, options, random) : backoff(streak, options, random);
+  const planned = parked ? slowest(options, random) : backoff(streak, options, random);
   return { verdict: { delayMs: Math.max(planned, error.retryAfterMs ?? 0), parked }, history: next };
 }
 

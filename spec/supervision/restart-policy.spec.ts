@@ -52,6 +52,16 @@ describe('restartPolicy', () => {
     expect(seen.slice(5)).toEqual([30_000, 30_000]);
   });
 
+  it('parks at the slowest pace also where the delay does not grow', () => {
+    let history = NO_HISTORY;
+    const seen = [0, 1, 2, 3, 4, 5].map((now) => {
+      const judged = restartPolicy(lost, history, now, { ...options, factor: 1 }, half);
+      history = judged.history;
+      return judged.verdict.delayMs;
+    });
+    expect(seen).toEqual([500, 500, 500, 500, 500, 30_000]);
+  });
+
   it('leaves the park when failures have become rare', () => {
     expect(delays([0, 1, 2, 3, 4, 5, 70_000]).at(-1)).toBeLessThan(30_000);
   });

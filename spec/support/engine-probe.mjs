@@ -55,7 +55,12 @@ await pending[0].catch(() => {});
 await engine.stop({ graceMs: 1_000 });
 const ended = await Promise.allSettled(pending);
 // The handle of what has ended is closed a turn or two later.
-for (let i = 0; i < 50 && process.getActiveResourcesInfo().length > before.resources.length; i += 1) {
+const more = () => {
+  const left = process.getActiveResourcesInfo();
+  for (const known of before.resources) if (left.includes(known)) left.splice(left.indexOf(known), 1);
+  return left.length > 0;
+};
+for (let i = 0; i < 50 && more(); i += 1) {
   await new Promise((resolve) => setTimeout(resolve, 10));
 }
 const after = { listeners: listeners(), resources: process.getActiveResourcesInfo() };
