@@ -21,7 +21,8 @@ export function fitsModels(name: string): boolean {
  */
 export function foldName(name: string): string {
   if (ASCII.test(name)) return name.toLowerCase();
-  return name.normalize('NFKC').toUpperCase().toLowerCase().normalize('NFKC');
+  // Lower first: `ẞ` is upper case already, and only `ß` becomes `SS`.
+  return name.normalize('NFKC').toLowerCase().toUpperCase().toLowerCase().normalize('NFKC');
 }
 
 /** The readable rest of a name: what is outside `[A-Za-z0-9_-]` becomes one `_` a run. */

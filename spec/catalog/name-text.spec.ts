@@ -24,6 +24,7 @@ describe('foldName', () => {
     ['ｒｅａｄ', 'read'],
     ['ﬁle', 'file'],
     ['STRASSE', 'straße'],
+    ['STRAẞE', 'straße'],
     ['\u212aelvin', 'kelvin'],
     ['ſend', 'send'],
   ])('%s and %s are one', (a, b) => {
