@@ -1,6 +1,7 @@
 import { inspect } from 'node:util';
 import { TroupeError, isError, isTroupeError } from '../core/errors.ts';
 import type { EngineEvent } from '../core/events.ts';
+import type { Json } from '../core/json-rpc.ts';
 import type { Logger } from '../core/ports.ts';
 import type { Redactor } from '../security/redaction.ts';
 import type { EventBus } from '../telemetry/event-bus.ts';
@@ -50,6 +51,19 @@ function cleanCause(cause: unknown, redactor: Redactor, depth: number): unknown 
   return copy;
 }
 
+/** What a server says of itself: as it is, unless it repeats a secret of ours. Looked at once for each object. */
+export function createInfoCleaner(redactor: Redactor): (info: Json) => Json {
+  const known = new WeakMap<Json, Json>();
+  return (info) => {
+    const before = known.get(info);
+    if (before !== undefined) return before;
+    const text = JSON.stringify(info);
+    const clean = redactor.text(text) === text ? info : (redactor.value(info) as Json);
+    known.set(info, clean);
+    return clean;
+  };
+}
+
 function textOf(value: unknown): string {
   if (typeof value === 'string') return value;
   return value === undefined
@@ -80,18 +94,40 @@ export function cleanBus(bus: EventBus, redactor: Redactor): EventBus {
 function cleanEvent(event: EngineEvent, redactor: Redactor): EngineEvent {
   switch (event.type) {
     case 'server.notified':
-      return event.params === undefined
-        ? event
-        : { ...event, params: redactor.value(event.params) as typeof event.params };
+      return {
+        ...event,
+        method: redactor.text(event.method),
+        ...(event.params === undefined ? {} : { params: redactor.value(event.params) as Json }),
+      };
+    case 'catalog.name_clashed':
+      return { ...event, name: redactor.text(event.name), reason: redactor.text(event.reason) };
     case 'catalog.item_skipped':
       return { ...event, item: redactor.text(event.item), reason: redactor.text(event.reason) };
     case 'tool.quarantined':
-      return event.diff === undefined ? event : { ...event, diff: redactor.text(event.diff) };
+      return {
+        ...event,
+        tool: redactor.text(event.tool),
+        ...(event.diff === undefined ? {} : { diff: redactor.text(event.diff) }),
+      };
+    case 'auth.required':
+      return {
+        ...event,
+        error: cleanError(event.error, redactor),
+        ...(event.challenge === undefined ? {} : { challenge: redactor.value(event.challenge) as Json }),
+      };
+    case 'request.settled': {
+      const { target, error } = event;
+      const plain = target === undefined || redactor.text(target) === target;
+      if (plain && error === undefined) return event;
+      return {
+        ...event,
+        ...(target === undefined ? {} : { target: redactor.text(target) }),
+        ...(error === undefined ? {} : { error: cleanError(error, redactor) }),
+      };
+    }
     case 'connection.changed':
     case 'connection.oddity':
-    case 'request.settled':
     case 'server.asked':
-    case 'auth.required':
       return event.error === undefined ? event : { ...event, error: cleanError(event.error, redactor) };
     default:
       return event;

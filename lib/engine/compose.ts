@@ -8,18 +8,18 @@ import type { Json } from '../core/json-rpc.ts';
 import { silentLogger } from '../core/ports.ts';
 import type { Request } from '../core/request.ts';
 import { createLauncher } from '../mcp/process.ts';
-import { createVerdicts } from '../mcp/session/verdicts.ts';
+import { createVerdicts, type VerdictStore } from '../mcp/session/verdicts.ts';
 import { createValidators } from '../mcp/wire/validators.ts';
 import { createRoutingRules } from '../routing/rules.ts';
 import { compileGlob } from '../security/glob.ts';
 import type { Explanation } from '../security/policy-engine.ts';
-import { createRedactor } from '../security/redaction.ts';
+import { createRedactor, type Redactor } from '../security/redaction.ts';
 import type { VaultKeySource } from '../security/vault-key.ts';
 import { createFleetStream, type FleetSnapshot, type FleetStream } from '../supervision/fleet.ts';
 import { ConnectionPool } from '../supervision/pool.ts';
 import { createStartGate } from '../supervision/start-gate.ts';
 import { createEventBus, type EventBus } from '../telemetry/event-bus.ts';
-import { cleanBus, cleanError, cleanLogger } from './clean.ts';
+import { cleanBus, cleanError, cleanLogger, createInfoCleaner } from './clean.ts';
 import { createCatalogs, type Catalogs } from './catalogs.ts';
 import type { ExplainRequest, ListResult } from './contract.ts';
 import { createInboundDoor } from './inbound.ts';
@@ -33,7 +33,7 @@ import {
   type RequestShape,
 } from './request-factory.ts';
 import { holderOf, locate, unknownTo, type ResolveDeps } from './resolve.ts';
-import { secretsOf } from './secrets.ts';
+import { keysOf, recentSecrets, secretsOf } from './secrets.ts';
 import { Server, type ServerDeps } from './server.ts';
 import { takeSnapshot } from './snapshot.ts';
 import { stateFile } from './state-file.ts';
@@ -86,11 +86,17 @@ export interface EngineParts {
   redacted(value: Json): Json;
 }
 
+/** Verdicts hold what servers say of themselves, which may be what we told them. */
+function cleanFile(stateDir: string, redactor: Redactor): VerdictStore {
+  const file = stateFile(stateDir, 'verdicts.json');
+  return { read: () => file.read(), write: (text) => file.write(redactor.text(text)) };
+}
+
 export function compileEngine(config: Config): EngineParts {
   const clock = config.clock ?? createClock();
   const random = config.random ?? Math.random;
   const redactor = createRedactor();
-  for (const server of config.servers) for (const secret of secretsOf(server)) redactor.add(secret);
+  for (const secret of [...config.servers.flatMap(secretsOf), ...keysOf(config)]) redactor.add(secret);
   const logger = config.logger === undefined ? silentLogger : cleanLogger(config.logger, redactor);
   const launcher = createLauncher();
   const bus = cleanBus(createEventBus({ logger, now: () => clock.wallTime() }), redactor);
@@ -100,8 +106,12 @@ export function compileEngine(config: Config): EngineParts {
   const subscriberFailed = (error: unknown): void =>
     logger.error('a subscriber of a stream threw', { error: TroupeError.from(error).detail });
   const views = new Views(subscriberFailed);
+  const cleanInfo = createInfoCleaner(redactor);
   const snapshot = (): FleetSnapshot =>
-    takeSnapshot(clock.wallTime(), servers.values(), (error) => cleanError(error, redactor));
+    takeSnapshot(clock.wallTime(), servers.values(), {
+      error: (error) => cleanError(error, redactor),
+      info: cleanInfo,
+    });
   const fleet = createFleetStream(snapshot());
   const requests = createRequestFactory({ clock, principal: config.principal });
   const trust = createTrust({
@@ -126,7 +136,7 @@ export function compileEngine(config: Config): EngineParts {
   });
   const verdicts = createVerdicts({
     wallTime: () => clock.wallTime(),
-    store: config.stateDir === undefined ? undefined : stateFile(config.stateDir, 'verdicts.json'),
+    store: config.stateDir === undefined ? undefined : cleanFile(config.stateDir, redactor),
     onStoreFailed: (error) =>
       logger.warn('the era verdicts cannot be kept', { error: TroupeError.from(error).message }),
   });
@@ -150,6 +160,7 @@ export function compileEngine(config: Config): EngineParts {
       config.stateDir === undefined || config.vault === undefined
         ? undefined
         : createTokenStores(config.stateDir, config.vault.key as VaultKeySource, clock),
+    onSecret: recentSecrets(redactor),
     clientInfo: CLIENT_INFO,
     logLevel: config.host.log === undefined ? undefined : 'info',
     link: (server, replica, leaveGate, credentials) =>

@@ -36,6 +36,7 @@ import {
 } from './fan-out.ts';
 import { harmless } from './harmless.ts';
 import { inspect } from './inspect.ts';
+import { judged } from './written-secrets.ts';
 import { LIST_PARAMS, listServers } from './lists.ts';
 import {
   checkArguments,
@@ -51,7 +52,7 @@ import type { ResourceListener, Subscription } from './watched-resources.ts';
  * Validates the configuration at once (a bad one throws `config_invalid`, naming server and field) and starts nothing.
  */
 export function createEngine(config: EngineConfig | Config): Engine {
-  return new TroupeEngine(normalise(config, KNOWN));
+  return judged(config, () => new TroupeEngine(normalise(config, KNOWN)));
 }
 
 /** What the configuration may name. */
@@ -237,7 +238,7 @@ class TroupeEngine implements Engine {
         'the answer is no object; give { url }, { code } or { token }',
         { server: name },
       );
-    await server.authorize(answer);
+    await server.authorize(answer).catch(this.#rethrow);
     await this.#supervisor.settled(server);
   }
 
@@ -260,7 +261,7 @@ class TroupeEngine implements Engine {
 
   add(name: string, config: ServerConfig): Promise<void> {
     return this.#change(async () => {
-      await this.#apply(withServer(this.#config, name, config, KNOWN));
+      await this.#apply(judged(config, () => withServer(this.#config, name, config, KNOWN)));
     });
   }
 
@@ -272,7 +273,7 @@ class TroupeEngine implements Engine {
   }
 
   reconfigure(config: EngineConfig): Promise<void> {
-    const next = normalise(config, KNOWN);
+    const next = judged(config, () => normalise(config, KNOWN));
     return this.#change(async () => {
       this.#parts.trust.reconfigure(next);
       await this.#apply({ ...this.#config, servers: next.servers });
@@ -282,7 +283,7 @@ class TroupeEngine implements Engine {
   /** Changes of the fleet happen one after the other. */
   #change(work: () => Promise<void>): Promise<void> {
     if (this.#supervisor.stopping) return Promise.reject(stopped());
-    const done = this.#changing.then(work);
+    const done = this.#changing.then(work).catch(this.#rethrow);
     this.#changing = done.catch(() => {});
     return done;
   }
@@ -384,6 +385,11 @@ class TroupeEngine implements Engine {
       done();
     }
   }
+
+  /** What leaves the engine leaves without our secrets. */
+  readonly #rethrow = (error: unknown): never => {
+    throw this.#parts.clean(TroupeError.from(error));
+  };
 
   readonly #begin = (
     shape: RequestShape,

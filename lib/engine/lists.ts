@@ -48,7 +48,10 @@ export async function listServers(
     );
     if (options?.signal?.aborted === true) request.cancellation.throwIfCancelled();
     const listed = parts.listed(kind, outcomes);
-    const failures = listed.failures.map((row) => ({ ...row, error: parts.clean(row.error) }));
+    const failures = listed.failures.map((row) => {
+      const error = parts.clean(row.error);
+      return { ...row, message: error.message, error };
+    });
     return await seenBy(parts, kind, request, { ...listed, failures });
   } finally {
     disarm();

@@ -1,4 +1,5 @@
-import type { ResolvedServer } from '../config/config.ts';
+import type { Config, ResolvedServer } from '../config/config.ts';
+import type { Redactor } from '../security/redaction.ts';
 import { isSecretName } from '../security/secret-names.ts';
 
 /** Long enough, mixed enough and no path: a value that nobody would write into a log on purpose. */
@@ -10,6 +11,28 @@ const PLAIN_HEADERS: ReadonlySet<string> = new Set([
   'user-agent',
   'accept-language',
 ]);
+/** `tls.key`, `auth.bearer`, and the private parts of a JWK (RFC 7518 §6). */
+const KEY_FIELDS: ReadonlySet<string> = new Set(['key', 'bearer', 'd', 'p', 'q', 'dp', 'dq', 'qi', 'k']);
+
+/**
+ * Secrets obtained at run time that are still looked for, of each server. A refresh brings two tokens: with tokens of an
+ * hour these are the last eight hours, long after a token has ceased to be one.
+ */
+const RECENT = 16;
+
+/** Lets the redactor look for the last secrets of each server: tokens come and go as long as an engine runs. */
+export function recentSecrets(redactor: Redactor): (server: string, secret: string) => void {
+  const servers = new Map<string, string[]>();
+  return (server, secret) => {
+    let known = servers.get(server);
+    if (known === undefined) servers.set(server, (known = []));
+    const at = known.indexOf(secret);
+    if (at >= 0) known.splice(at, 1);
+    else if (!redactor.add(secret)) return;
+    known.push(secret);
+    if (known.length > RECENT) redactor.remove(known.shift() as string);
+  };
+}
 
 /** Whatever the configuration of a server holds that must not leave the engine but towards that server. */
 export function secretsOf(server: ResolvedServer): readonly string[] {
@@ -17,15 +40,13 @@ export function secretsOf(server: ResolvedServer): readonly string[] {
   for (const { where } of server.replicas) {
     if (where.kind === 'stdio') {
       for (const [name, value] of Object.entries(where.env)) {
-        if (typeof value === 'string' && (isSecretName(name) || LOOKS_SECRET.test(value))) found.push(value);
+        if (typeof value === 'string' && (isSecretName(name) || looksSecret(value)))
+          found.push(value, ...keyLines(value));
       }
       found.push(...secretArguments(where.args));
     } else if (where.kind === 'http' || where.kind === 'websocket') {
-      for (const [name, value] of Object.entries(where.headers)) {
-        if (PLAIN_HEADERS.has(name.toLowerCase())) continue;
-        found.push(value, value.slice(value.indexOf(' ') + 1));
-      }
-      found.push(...secretsOfUrl(where.url));
+      for (const [name, value] of Object.entries(where.headers)) found.push(...headerSecrets(name, value));
+      found.push(...urlSecrets(where.url.href));
     }
   }
   collect(server.auth, 'auth', found, 0);
@@ -33,8 +54,30 @@ export function secretsOf(server: ResolvedServer): readonly string[] {
   return found;
 }
 
+/** Of the token vault and the audit trail, where they are given as text or bytes. */
+export function keysOf({ vault, audit }: Config): readonly string[] {
+  const found: string[] = [];
+  collect([vault, audit], 'key', found, 0);
+  return found;
+}
+
+export function looksSecret(text: string): boolean {
+  return LOOKS_SECRET.test(text);
+}
+
+/** In `auth` and `tls` the field says what it is: keys and tokens are found by their names. */
+export function isSecretField(name: string): boolean {
+  return isSecretName(name) || KEY_FIELDS.has(name);
+}
+
+/** The value whole, and without the scheme in front of it. */
+export function headerSecrets(name: string, value: string): readonly string[] {
+  if (PLAIN_HEADERS.has(name.toLowerCase())) return [];
+  return [value, value.slice(value.indexOf(' ') + 1)];
+}
+
 /** `--token X`, `--api-key=X`, and what looks like a token wherever it stands. */
-function secretArguments(args: readonly string[]): readonly string[] {
+export function secretArguments(args: readonly string[]): readonly string[] {
   return args.flatMap((arg, i) => {
     const equals = arg.indexOf('=');
     const name = arg.slice(0, equals < 0 ? undefined : equals).replace(/^-+/, '');
@@ -42,13 +85,25 @@ function secretArguments(args: readonly string[]): readonly string[] {
     const before = args[i - 1];
     const flagged =
       before?.startsWith('-') === true && !before.includes('=') && isSecretName(before.replace(/^-+/, ''));
-    return flagged || (!arg.startsWith('-') && !arg.startsWith('@') && LOOKS_SECRET.test(arg)) ? [arg] : [];
+    return flagged || (!arg.startsWith('-') && !arg.startsWith('@') && looksSecret(arg)) ? [arg] : [];
   });
 }
 
-function secretsOfUrl(url: URL): readonly string[] {
-  const user = [decoded(url.password), decoded(url.username)];
-  return [...user, url.password, ...url.searchParams.values()];
+/** User, password and the values of the query; also of an address that cannot be read. */
+export function urlSecrets(text: string): readonly string[] {
+  const user = /^[a-z][a-z0-9+.-]*:\/\/([^/?#]*)@/i.exec(text)?.[1] ?? '';
+  const colon = user.indexOf(':');
+  const parts = colon < 0 ? [user] : [user.slice(0, colon), user.slice(colon + 1)];
+  const query = /\?([^#]*)/.exec(text)?.[1] ?? '';
+  for (const pair of query.split('&')) parts.push(pair.slice(pair.indexOf('=') + 1));
+  return parts.filter(Boolean).flatMap((part) => [part, decoded(part)]);
+}
+
+/** What a log line would show of a key in PEM: one of its lines. */
+export function keyLines(text: string): readonly string[] {
+  return text.includes('PRIVATE KEY-----')
+    ? text.split(/\r?\n/).filter((line) => line.length >= 32 && !line.startsWith('-----'))
+    : [];
 }
 
 function decoded(text: string): string {
@@ -59,10 +114,11 @@ function decoded(text: string): string {
   }
 }
 
-/** In `auth` and `tls` the field says what it is: keys and tokens are found by their names. */
 function collect(value: unknown, name: string, found: string[], depth: number): void {
   if (typeof value === 'string') {
-    if (isSecretName(name) || name === 'key' || name === 'bearer') found.push(value);
+    if (isSecretField(name)) found.push(value, ...keyLines(value));
+  } else if (value instanceof Uint8Array && isSecretField(name)) {
+    collect(Buffer.from(value).toString('latin1'), name, found, depth);
   } else if (typeof value === 'object' && value !== null && depth < 6 && !ArrayBuffer.isView(value)) {
     for (const [key, item] of Object.entries(value))
       collect(item, Array.isArray(value) ? name : key, found, depth + 1);

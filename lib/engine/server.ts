@@ -52,6 +52,8 @@ export interface ServerDeps {
   readonly inbound: Inbound;
   /** Where tokens of a server outlive the process; undefined: they live in memory. */
   readonly tokens: ((server: string) => TokenStore) | undefined;
+  /** A token or code of a server that is obtained at run time. */
+  readonly onSecret: (server: string, secret: string) => void;
   /** From which level on log messages are wanted, where the host takes them. */
   readonly logLevel: string | undefined;
   readonly clientInfo: { readonly name: string; readonly version: string };
@@ -297,6 +299,7 @@ export class Server {
         limits,
         clock: this.#deps.clock,
         store: this.#deps.tokens?.(name),
+        onSecret: (secret) => this.#deps.onSecret(name, secret),
       });
       this.#credentials.set(url.href, credentials);
     }

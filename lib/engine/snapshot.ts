@@ -1,10 +1,14 @@
 import { fleetSnapshot, type ConnectionSnapshot, type FleetSnapshot } from '../supervision/fleet.ts';
 import type { TroupeError } from '../core/errors.ts';
+import type { Json } from '../core/json-rpc.ts';
 import type { Replica } from './replica.ts';
 import type { Server } from './server.ts';
 
 /** What leaves the engine leaves without our secrets. */
-type Clean = (error: TroupeError) => TroupeError;
+interface Clean {
+  readonly error: (error: TroupeError) => TroupeError;
+  readonly info: (serverInfo: Json) => Json;
+}
 
 /** The fleet as it stands, with the numbers of this moment. */
 export function takeSnapshot(at: number, servers: Iterable<Server>, clean: Clean): FleetSnapshot {
@@ -23,12 +27,12 @@ function row(server: Server, replica: Replica, clean: Clean): ConnectionSnapshot
     since: connection.since,
     attempt: connection.attempt,
     availability: server.pool.candidates.find(({ id }) => id === connection.id)?.availability ?? 'impossible',
-    error: connection.error === undefined ? undefined : clean(connection.error),
+    error: connection.error === undefined ? undefined : clean.error(connection.error),
     parked: connection.parked ? true : undefined,
     transport: lastSession?.transport,
     era: lastSession?.era,
     protocolVersion: lastSession?.protocolVersion,
-    serverInfo: lastSession?.serverInfo,
+    serverInfo: lastSession?.serverInfo === undefined ? undefined : clean.info(lastSession.serverInfo),
     pid: replica.process?.pid,
     inFlight: load?.inFlight ?? 0,
     queued: load?.queued ?? 0,

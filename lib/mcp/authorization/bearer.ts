@@ -18,6 +18,7 @@ export class BearerCredentials implements HttpCredentials {
   readonly #clock: Clock;
   readonly #server: string;
   readonly #timeoutMs: number;
+  readonly #onSecret: ((secret: string) => void) | undefined;
   #headers: Headers | undefined;
   #asking: Promise<Headers> | undefined;
 
@@ -26,7 +27,10 @@ export class BearerCredentials implements HttpCredentials {
     readonly clock: Clock;
     readonly server: string;
     readonly timeoutMs: number;
+    /** Told each token before it is used. */
+    readonly onSecret?: ((secret: string) => void) | undefined;
   }) {
+    this.#onSecret = options.onSecret;
     this.#source = options.token;
     this.#clock = options.clock;
     this.#server = options.server;
@@ -41,6 +45,7 @@ export class BearerCredentials implements HttpCredentials {
 
   /** A token from now on, in place of what was there. */
   give(token: string): void {
+    this.#onSecret?.(token);
     if (!TOKEN.test(token)) throw this.#refusal('the token is no text that a header can carry');
     this.#headers = Object.freeze({ authorization: `Bearer ${token}` });
   }

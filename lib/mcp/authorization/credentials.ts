@@ -24,6 +24,8 @@ export interface CredentialsOptions {
   readonly limits: Limits;
   readonly clock: Clock;
   readonly store?: TokenStore | undefined;
+  /** Told each secret that is obtained at run time, before it is used: whoever writes logs must know it. */
+  readonly onSecret?: ((secret: string) => void) | undefined;
 }
 
 /** Credentials towards one URL, shared by all connections to it; they outlive sessions. */
@@ -43,29 +45,43 @@ export interface Credentials {
 const UNUSED_MS = 1;
 
 export function createCredentials(options: CredentialsOptions): Credentials {
-  const { auth, clock, server } = options;
+  const { auth, clock, server, onSecret } = options;
   if (auth === undefined || auth.kind === 'bearer') {
     const token = auth?.token;
     return bearer(
-      new BearerCredentials({ token, clock, server, timeoutMs: auth?.timeoutMs ?? UNUSED_MS }),
+      new BearerCredentials({ token, clock, server, timeoutMs: auth?.timeoutMs ?? UNUSED_MS, onSecret }),
       server,
+      onSecret,
     );
   }
   if (auth.kind === 'provider' && !isClientProvider(auth.provider)) {
     const provider = auth.provider as { token(): Promise<string | undefined> };
     return bearer(
-      new BearerCredentials({ token: () => provider.token(), clock, server, timeoutMs: auth.timeoutMs }),
+      new BearerCredentials({
+        token: () => provider.token(),
+        clock,
+        server,
+        timeoutMs: auth.timeoutMs,
+        onSecret,
+      }),
       server,
+      onSecret,
     );
   }
   return oauth(options, auth);
 }
 
-function bearer(credentials: BearerCredentials, server: string): Credentials {
+function bearer(
+  credentials: BearerCredentials,
+  server: string,
+  onSecret: ((secret: string) => void) | undefined,
+): Credentials {
   return {
     http: () => (credentials.empty ? undefined : credentials),
     awaits: () => true,
     answer(read) {
+      const code = read.kind === 'token' ? read.token : read.params.get('code');
+      if (code !== null) onSecret?.(code);
       if (read.kind !== 'token')
         return Promise.reject(
           new TroupeError('invalid_request', 'this server is configured with a token; give { token }', {
@@ -102,11 +118,14 @@ function oauth(
     fetchWith: (signal, watch) => watched(guarded.fetch, signal, watch),
     provider: (fetchFn) => providerOf(auth, fetchFn, options),
     onRedirect: auth.kind === 'oauth' ? auth.onRedirect : undefined,
+    onSecret: options.onSecret,
   });
   return {
     http: () => credentials,
     awaits: (state) => credentials.awaits(state),
     async answer(read) {
+      const code = read.kind === 'token' ? read.token : read.params.get('code');
+      if (code !== null) options.onSecret?.(code);
       if (read.kind === 'token')
         throw new TroupeError(
           'invalid_request',

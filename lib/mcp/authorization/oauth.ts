@@ -15,6 +15,7 @@ import { TroupeError } from '../../core/errors.ts';
 import type { HttpChallenge, HttpCredentials, HttpTarget } from '../transports/http-headers.ts';
 import { authFailure } from './auth-failure.ts';
 import { bounded } from './bounded.ts';
+import { secretsSent } from './secrets-sent.ts';
 
 type Headers = Readonly<Record<string, string>>;
 
@@ -30,6 +31,8 @@ export interface OAuthCredentialsOptions {
   readonly fetchWith: (signal: AbortSignal, watch: FetchWatch) => FetchLike;
   readonly provider: (fetchFn: FetchLike) => OAuthClientProvider;
   readonly onRedirect?: ((authorizationUrl: URL) => void | Promise<void>) | undefined;
+  /** Told each token and code of the flow as soon as it is known, before it is used. */
+  readonly onSecret?: ((secret: string) => void) | undefined;
 }
 
 /** What a round saw on the network, in addition to what the flow makes of it. */
@@ -210,6 +213,7 @@ export class OAuthCredentials implements HttpCredentials {
       return Promise.reject(
         new TroupeError('stopped', 'the authorization is over', { server: this.#options.server }),
       );
+    for (const secret of secretsSent(init)) this.#options.onSecret?.(secret);
     return this.#options.fetchWith(round.signal, round.watch)(url, init);
   }
 
@@ -334,6 +338,8 @@ export class OAuthCredentials implements HttpCredentials {
   /** Takes over what the provider holds. */
   async #adopt(fresh: boolean): Promise<void> {
     const tokens = await this.#provider.tokens();
+    for (const token of [tokens?.access_token, tokens?.refresh_token, tokens?.id_token])
+      if (token !== undefined) this.#options.onSecret?.(token);
     const bound = tokens?.token_type?.toLowerCase() === 'dpop';
     this.#dpop = bound ? await this.#provider.dpop?.() : undefined;
     this.#fresh = fresh;
