@@ -21,7 +21,7 @@ export async function groupLives(pgid: number): Promise<boolean> {
     for (const name of await readdir('/proc')) {
       const first = name.charCodeAt(0);
       if (first < 0x30 || first > 0x39) continue;
-      const stat = await readFile(`/proc/${name}/stat`, 'latin1').catch(() => '');
+      const stat = await readFile(`/proc/${name}/stat`, 'latin1').catch(emptyIfGone);
       // pid (name) state ppid pgrp …; the name may hold anything, brackets too.
       const [state, , group] = stat.slice(stat.lastIndexOf(')') + 2).split(' ', 3);
       if (Number(group) === pgid && state !== 'Z' && state !== 'X') return true;
@@ -30,4 +30,10 @@ export async function groupLives(pgid: number): Promise<boolean> {
   } catch {
     return true;
   }
+}
+
+/** A process that ended meanwhile; whatever else keeps us from looking (no descriptor left) says nothing about it. */
+function emptyIfGone(error: NodeJS.ErrnoException): string {
+  if (error.code === 'ENOENT' || error.code === 'ESRCH') return '';
+  throw error;
 }

@@ -244,15 +244,20 @@ class Child implements LaunchedProcess {
     const { clock } = this.#spec;
     let look = FIRST_LOOK_MS;
     let asked = false;
+    // From the first SIGKILL on, not from when it was due: a host that was stalled, or that looked around for long on a
+    // busy machine, must not give up on what it has never killed.
+    let giveUpAt = Infinity;
     while (!(await this.#isGone())) {
       const now = clock.now();
-      if (now >= this.#killAt + KILL_WAIT_MS) break;
-      if (now >= this.#killAt) this.kill();
-      else if (now >= this.#termAt && !asked) {
+      if (now >= giveUpAt) break;
+      if (now >= this.#killAt) {
+        this.kill();
+        giveUpAt = Math.min(giveUpAt, now + KILL_WAIT_MS);
+      } else if (now >= this.#termAt && !asked) {
         asked = true;
         this.#ask();
       }
-      const next = now >= this.#killAt ? this.#killAt + KILL_WAIT_MS : asked ? this.#killAt : this.#termAt;
+      const next = giveUpAt !== Infinity ? giveUpAt : asked ? this.#killAt : this.#termAt;
       if (this.#exit === undefined) await this.#pause(next - now);
       else {
         await this.#pause(Math.min(next - now, look));
@@ -266,7 +271,11 @@ class Child implements LaunchedProcess {
 
   async #isGone(): Promise<boolean> {
     if (this.#exit === undefined) return false;
-    return WINDOWS || !(await groupLives(this.pid));
+    if (WINDOWS) return true;
+    if (await groupLives(this.pid)) return false;
+    // Looking takes a while: who was born meanwhile of one that then ended has been seen by nobody.
+    signalGroup(this.pid, 'SIGKILL');
+    return true;
   }
 
   /** The end of stdin did not do; it may not have got there, behind what was never read. */

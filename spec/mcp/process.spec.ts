@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { afterAll, afterEach, describe, expect, it, jest } from '@jest/globals';
 import { cpuTimeMs, createLauncher, type LaunchedProcess } from '../../lib/mcp/process.ts';
-import { groupLives } from '../../lib/mcp/process-group.ts';
+import { groupLives, signalGroup } from '../../lib/mcp/process-group.ts';
 import { createNursery, firstLine } from '../support/stdio-peer.ts';
 
 // Starting a process takes a second on a busy machine.
@@ -213,6 +213,49 @@ describe('terminate', () => {
     expect(nursery.left()).toEqual([]);
   });
 });
+
+describe('terminate on a busy machine', () => {
+  it('does not give up on a process that it has not killed yet, however late it comes to that', async () => {
+    // Ten seconds pass during the first wait: a stalled host, or a long look at the processes.
+    let leapt = 0;
+    let waits = 0;
+    const late: typeof clock = {
+      ...clock,
+      now: () => clock.now() + leapt,
+      after: (ms, fn) => {
+        waits += 1;
+        if (waits > 1) return clock.after(ms, fn);
+        return clock.after(1, () => {
+          leapt += 10_000;
+          fn();
+        });
+      },
+    };
+    const child = await nursery.launch('ignore-all', '', { clock: late });
+    await firstLine(child.stdout);
+    expect(await child.terminate({ eofMs: 50, sigtermMs: 50 })).toEqual({ code: null, signal: 'SIGKILL' });
+    expect(nursery.left()).toEqual([]);
+  });
+
+  it('ends who is always just being born while it looks', async () => {
+    // Each generation starts the next in our group and ends: a look at the processes, one after the other, may miss them all.
+    const hopper = join(folder, 'hopper');
+    writeFileSync(hopper, 'sleep 0.002\nsh "$0" &\n');
+    const child = await nursery.launch('', '', { command: 'sh', args: ['-c', 'cat; sh "$0" &', hopper] });
+    await child.terminate({ eofMs: 500, sigtermMs: 500 });
+    await expect(ended(child.pid)).resolves.toBe(true);
+  });
+});
+
+/** Whether the group has nobody left, zombies included, within 10 s. */
+async function ended(group: number): Promise<boolean> {
+  const end = clock.now() + 10_000;
+  while (signalGroup(group, 0)) {
+    if (clock.now() > end) return false;
+    await new Promise<void>((resolve) => void clock.after(10, resolve));
+  }
+  return true;
+}
 
 describe('a process that dies by itself', () => {
   it('is followed by what it started, without anyone asking', async () => {
