@@ -51,7 +51,8 @@ const DOORS: Readonly<Record<string, readonly string[]>> = {
   undici: ['mcp/transports/'],
   ws: ['mcp/transports/websocket.ts'],
   ajv: ['mcp/wire/'],
-  re2js: ['mcp/wire/'],
+  re2js: ['mcp/wire/', 'security/cel.ts'],
+  '@marcbachmann/cel-js': ['security/cel.ts'],
   'jsonc-parser': ['config/'],
   'node:child_process': ['mcp/process.ts'],
 };

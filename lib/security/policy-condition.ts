@@ -1,7 +1,7 @@
 import { isThenable } from './policy-engine.ts';
 import type { PolicyQuery } from './policy-engine.ts';
 
-/** Compiles conditions written as text; CEL by convention. Give one that wraps the CEL library of your choice. */
+/** Compiles conditions written as text. The built-in one is CEL (`cel.ts`). */
 export interface ConditionEvaluator {
   /** Throws for what it cannot parse. The result is called for each decision that reaches the rule. */
   compile(source: string): (variables: ConditionVariables) => unknown;
@@ -28,12 +28,9 @@ export type Condition = (query: PolicyQuery) => boolean;
 
 export function conditionOf(
   when: string | ((query: PolicyQuery) => boolean),
-  evaluator: ConditionEvaluator | undefined,
+  evaluator: ConditionEvaluator,
 ): Condition {
   if (typeof when === 'function') return (query) => strictly(when(query));
-  if (evaluator === undefined) {
-    throw new SyntaxError('the condition is text, but no evaluator for text (CEL) was given');
-  }
   const evaluate = evaluator.compile(when);
   return (query) => strictly(evaluate(variablesOf(query)));
 }

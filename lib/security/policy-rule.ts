@@ -32,7 +32,7 @@ export interface PolicyRule {
   readonly resources?: readonly string[] | undefined;
   /** Globs over original names. */
   readonly prompts?: readonly string[] | undefined;
-  /** A further condition: a function, or text for the given evaluator. One that throws denies. */
+  /** A further condition: a function, or text in CEL (or for the evaluator that was given). One that throws denies. */
   readonly when?: string | ((query: PolicyQuery) => boolean) | undefined;
 }
 
@@ -75,7 +75,7 @@ export function compileRule(
   rule: PolicyRule,
   source: string,
   roles: ReadonlySet<string> | undefined,
-  evaluator: ConditionEvaluator | undefined,
+  evaluator: ConditionEvaluator,
 ): CompiledRule {
   checkShape(rule, source);
   for (const role of rule.roles ?? []) {

@@ -1,5 +1,6 @@
 import { TroupeError, errorText } from '../core/errors.ts';
 import type { Principal } from '../core/request.ts';
+import { createCel } from './cel.ts';
 import type { ConditionEvaluator } from './policy-condition.ts';
 import { HOST_OPERATIONS, USE_OPERATIONS } from './policy-engine.ts';
 import type { Decision, Explanation, HostOperation, PolicyEngine, PolicyQuery } from './policy-engine.ts';
@@ -30,7 +31,7 @@ export interface PolicyOptions {
   readonly secure?: boolean;
   /** All roles there are. Given: a rule with another role is refused, and another role of a principal counts for nothing. */
   readonly roles?: Readonly<Record<string, RoleDefinition>>;
-  /** Needed as soon as a `when` is a text. */
+  /** What a `when` that is text is written in. Default: CEL. */
   readonly conditions?: ConditionEvaluator;
   /** Where the rules come from, for explanations. Default `policy.rules`. */
   readonly source?: string;
@@ -89,7 +90,8 @@ export function createPolicy(rules: readonly PolicyRule[], options: PolicyOption
     });
   const roles = options.roles === undefined ? undefined : new Map(Object.entries(options.roles));
   const known = roles === undefined ? undefined : new Set(roles.keys());
-  const compiled = rules.map((rule, i) => compileRule(rule, `${source}[${i}]`, known, options.conditions));
+  const conditions = options.conditions ?? createCel();
+  const compiled = rules.map((rule, i) => compileRule(rule, `${source}[${i}]`, known, conditions));
   refuseTwins(compiled);
   const roleCapabilities = new Map(
     [...(roles ?? [])].map(([role, definition]) => [role, new Set(definition.capabilities ?? [])] as const),

@@ -1,4 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
+import { createCel } from '../../lib/security/cel.ts';
 import type { PolicyQuery } from '../../lib/security/policy-engine.ts';
 import { applies, traitsOf } from '../../lib/security/policy-match.ts';
 import { compileRule } from '../../lib/security/policy-rule.ts';
@@ -6,7 +7,7 @@ import type { PolicyRule } from '../../lib/security/policy-rule.ts';
 import { normaliseUri } from '../../lib/security/uri.ts';
 
 function fits(rule: PolicyRule, query: PolicyQuery): boolean {
-  return applies(compileRule(rule, 'r', undefined, undefined), {
+  return applies(compileRule(rule, 'r', undefined, createCel()), {
     query,
     who: query.principal ?? { id: '@host' },
     traits: traitsOf(query.operation),

@@ -1,9 +1,10 @@
 import { describe, expect, it } from '@jest/globals';
+import { createCel } from '../../lib/security/cel.ts';
 import { compileRule } from '../../lib/security/policy-rule.ts';
 import type { PolicyRule } from '../../lib/security/policy-rule.ts';
 
 const compile = (rule: unknown): ReturnType<typeof compileRule> =>
-  compileRule(rule as PolicyRule, 'policy.rules[2]', undefined, undefined);
+  compileRule(rule as PolicyRule, 'policy.rules[2]', undefined, createCel());
 
 describe('a rule from a configuration', () => {
   it.each<[unknown, string]>([
@@ -32,8 +33,8 @@ describe('a rule from a configuration', () => {
     [{ effect: 'allow', operations: ['vendor:'] }, 'policy.rules[2].operations: the pattern is empty'],
     [{ effect: 'allow', when: 7 }, 'policy.rules[2].when'],
     [
-      { effect: 'allow', when: 'jwt.sub == "a"' },
-      'policy.rules[2].when: the condition is text, but no evaluator',
+      { effect: 'allow', when: 'jwt.sub ==' },
+      'policy.rules[2].when: Unexpected token: EOF (line 1, column 11)',
     ],
     [{ effect: 'allow', id: '' }, 'policy.rules[2].id'],
     [{ effect: 'allow', id: 'config:docs' }, 'policy.rules[2].id: "config:" and "default:" are ours'],
