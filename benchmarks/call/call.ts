@@ -1,0 +1,123 @@
+import { machineLoad } from '../support/statistics.ts';
+import { table } from '../support/table.ts';
+import { contest, CONTENDERS, TRANSPORTS, type ContestSettings, type Transport } from './contest.ts';
+import { packAndInstall } from './packed.ts';
+import { callRows, callVerdicts, type CallRow, type Spread, type Verdict } from './summary.ts';
+
+export interface CallSettings {
+  /** Default: all three. */
+  readonly transports?: readonly Transport[];
+  /** Two rounds of short windows at 16 and 256 in flight over stdio and in memory: for who tunes. */
+  readonly quick?: boolean;
+  readonly rounds?: number;
+}
+
+export interface CallResult {
+  readonly machine: { readonly cores: number; readonly load1: number; readonly node: string };
+  readonly settings: ContestSettings;
+  readonly packageBytes: number;
+  readonly rows: readonly CallRow[];
+  readonly goals: readonly Verdict[];
+  readonly missed: readonly string[];
+}
+
+/** What one call costs: bare wire, the official clients and the packed engine, each in processes of its own. */
+export async function benchCall({
+  transports,
+  quick = false,
+  rounds,
+}: CallSettings = {}): Promise<CallResult> {
+  const settings: ContestSettings = {
+    transports: transports ?? (quick ? ['memory', 'stdio'] : TRANSPORTS),
+    contenders: quick ? CONTENDERS.filter((c) => c !== 'troupe-heavy') : CONTENDERS,
+    inFlight: quick ? [16, 256] : [1, 16, 256],
+    rounds: rounds ?? (quick ? 2 : 5),
+    windowMs: quick ? 500 : 700,
+    warmMs: 400,
+    payloadBytes: 100,
+  };
+  const machine = { ...machineLoad(), node: process.versions.node };
+  const packed = await packAndInstall();
+  try {
+    const visits = await contest(settings, packed);
+    const rows = callRows(visits);
+    const goals = callVerdicts(visits, rows);
+    return {
+      machine,
+      settings,
+      packageBytes: packed.bytes,
+      rows,
+      goals,
+      missed: [
+        ...goals
+          .filter(({ held }) => !held)
+          .map(({ goal, measured }) => `${goal}; it is ${figure(measured)}`),
+        ...packed.typeErrors.map((line) => `the package does not type-check: ${line}`),
+      ],
+    };
+  } finally {
+    packed.remove();
+  }
+}
+
+export function printCall({ machine, settings, rows, goals, missed }: CallResult): string {
+  const head = [
+    'transport',
+    'in flight',
+    'contender',
+    'calls/s',
+    '× sdk2',
+    'p50 µs',
+    'p99 µs',
+    'CPU µs',
+    'CPU × sdk2',
+    'heap B',
+    'GC %',
+    'stall ms',
+    'warnings',
+    'foreign',
+  ];
+  const body = rows.map((row) => [
+    row.transport,
+    String(row.inFlight),
+    row.contender,
+    withSpread(row.perSecond, (v) => thousands(v)),
+    row.timesSdk2 === undefined ? '' : withSpread(row.timesSdk2, (v) => v.toFixed(2)),
+    figure(row.p50Us.median),
+    figure(row.p99Us.median),
+    withSpread(row.cpuUs, figure),
+    row.cpuTimesSdk2 === undefined ? '' : figure(row.cpuTimesSdk2.median),
+    thousands(row.heapBytes),
+    (row.gcShare * 100).toFixed(0),
+    row.stallMs.toFixed(0),
+    String(row.warnings),
+    row.foreign.toFixed(2),
+  ]);
+  const verdicts = goals.map(({ goal, measured, spread, held }) => [
+    goal,
+    figure(measured),
+    spread,
+    held ? 'held' : 'MISSED',
+  ]);
+  return [
+    `call (${settings.payloadBytes} bytes, ${settings.rounds} rounds of ${settings.windowMs} ms; Node ${machine.node}, ${machine.cores} cores, load ${machine.load1})`,
+    table([head, ...body]),
+    '',
+    table([['goal', 'measured', 'spread', ''], ...verdicts]),
+    ...missed.map((line) => `MISSED ${line}`),
+  ].join('\n');
+}
+
+function withSpread({ median, min, max }: Spread, text: (value: number) => string): string {
+  return `${text(median)} (${text(min)}–${text(max)})`;
+}
+
+function figure(value: number): string {
+  return value >= 100 ? thousands(value) : value.toFixed(value >= 10 ? 1 : 2);
+}
+
+function thousands(value: number): string {
+  return Math.round(value)
+    .toString()
+    .replaceAll(/\B(?=(\d{3})+$)/g, ' ');
+}

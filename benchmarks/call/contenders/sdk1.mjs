@@ -1,0 +1,22 @@
+/** The official client 1.x as its README shows it: one client, `callTool`. */
+import { Client } from '@modelcontextprotocol/sdk/client/index.js';
+import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
+import { StdioClientTransport } from '@modelcontextprotocol/sdk/client/stdio.js';
+import { memoryPeer } from '../peers/memory-peer.mjs';
+
+export async function open({ transport, program, url }) {
+  const client = new Client({ name: 'bench', version: '1.0.0' });
+  const wire =
+    transport === 'memory'
+      ? memoryPeer()
+      : transport === 'stdio'
+        ? new StdioClientTransport({ ...program, stderr: 'ignore' })
+        : new StreamableHTTPClientTransport(new URL(url));
+  await client.connect(wire);
+  await client.listTools();
+  return {
+    call: (name, args) => client.callTool({ name, arguments: args }),
+    close: () => client.close(),
+    pid: wire.pid,
+  };
+}
