@@ -1,12 +1,19 @@
 import { TroupeError } from './errors.ts';
 
+/** Who is told: a function, or, where one exists anyway, an object, so that the ordinary path allocates no closure. */
+export type CancelListener = ((reason: TroupeError) => void) | { onCancel(reason: TroupeError): void };
+
 /**
  * Why a request must stop, and who wants to know. Deadline and caller abort both end here, so that the layers below
  * need neither an AbortSignal nor a timer of their own (an AbortController costs 1.6 µs on Node 20, this 50 ns).
  */
 export class Cancellation {
   #reason: TroupeError | undefined;
-  #listeners: Array<((reason: TroupeError) => void) | undefined> | undefined;
+  // An ordinary request has two listeners, its deadline and its place on the wire: an array only for more.
+  #first: CancelListener | undefined;
+  #second: CancelListener | undefined;
+  #others: Array<CancelListener | undefined> | undefined;
+  #endWatch: (() => void) | undefined;
 
   get reason(): TroupeError | undefined {
     return this.#reason;
@@ -24,29 +31,67 @@ export class Cancellation {
   cancel(reason: TroupeError): void {
     if (this.#reason !== undefined) return;
     this.#reason = reason;
-    const listeners = this.#listeners;
-    this.#listeners = undefined;
-    if (listeners !== undefined) for (const tell of listeners) tell?.(reason);
+    const first = this.#first;
+    const second = this.#second;
+    const others = this.#others;
+    this.#first = undefined;
+    this.#second = undefined;
+    this.#others = undefined;
+    if (first !== undefined) tell(first, reason);
+    if (second !== undefined) tell(second, reason);
+    if (others !== undefined) for (const other of others) if (other !== undefined) tell(other, reason);
+  }
+
+  /** Whoever keeps this going from outside (a caller's signal) is let go of when the request has settled. */
+  watchedBy(end: () => void): void {
+    this.#endWatch = end;
+  }
+
+  /** The request is over: nothing outside refers to it any more. */
+  settled(): void {
+    const end = this.#endWatch;
+    if (end === undefined) return;
+    this.#endWatch = undefined;
+    end();
   }
 
   /**
    * Calls `listener` when cancelled (at once if it already is). Returns the slot to give to `ignore`, so that the
    * ordinary path allocates no closure.
    */
-  listen(listener: (reason: TroupeError) => void): number {
+  listen(listener: CancelListener): number {
     if (this.#reason !== undefined) {
-      listener(this.#reason);
+      tell(listener, this.#reason);
       return -1;
     }
-    this.#listeners ??= [];
-    return this.#listeners.push(listener) - 1;
+    // A place is only given again when nobody stands behind it: the order of telling is the order of coming.
+    if (this.#second === undefined && this.#others === undefined) {
+      if (this.#first === undefined) {
+        this.#first = listener;
+        return 0;
+      }
+      this.#second = listener;
+      return 1;
+    }
+    this.#others ??= [];
+    return this.#others.push(listener) + 1;
   }
 
   ignore(slot: number): void {
-    const listeners = this.#listeners;
-    if (listeners === undefined || slot < 0) return;
-    if (slot === listeners.length - 1) listeners.pop();
-    else if (slot < listeners.length) listeners[slot] = undefined;
+    if (slot < 0) return;
+    if (slot === 0) this.#first = undefined;
+    else if (slot === 1) this.#second = undefined;
+    else {
+      const others = this.#others;
+      if (others === undefined) return;
+      const index = slot - 2;
+      if (index !== others.length - 1) {
+        if (index < others.length) others[index] = undefined;
+        return;
+      }
+      others.pop();
+      if (others.length === 0) this.#others = undefined;
+    }
   }
 
   /** A cancellation that ends with this one and can end earlier by itself: one attempt, one leg, one hedge. */
@@ -63,6 +108,11 @@ export class Cancellation {
     promise.catch(() => {});
     return { promise, done: () => this.ignore(slot) };
   }
+}
+
+function tell(listener: CancelListener, reason: TroupeError): void {
+  if (typeof listener === 'function') listener(reason);
+  else listener.onCancel(reason);
 }
 
 export class ChildCancellation extends Cancellation {

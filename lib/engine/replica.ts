@@ -61,6 +61,9 @@ export function candidate(replica: Replica, server: ResolvedServer): Candidate {
     get state() {
       return connection.state;
     },
+    get health() {
+      return replica.breaker;
+    },
     /**
      * The end of the path: the request goes to the present session. "Ready?" is asked once more; if the session was
      * lost since the pick, the error is `unsent` and another replica is picked.

@@ -16,7 +16,7 @@ import { LIST_METHODS, type RawList } from '../mcp/session/list.ts';
 import type { Session } from '../mcp/session/session.ts';
 import type { Verdicts } from '../mcp/session/verdicts.ts';
 import type { Validators } from '../mcp/wire/validators.ts';
-import { createCircuitBreaker, breakerReport } from '../resilience/circuit-breaker.ts';
+import { createCircuitBreaker } from '../resilience/circuit-breaker.ts';
 import { createBulkhead, slots } from '../resilience/bulkhead.ts';
 import { createCache, type Cache } from '../resilience/cache.ts';
 import { createRetryBudget, type RetryBudget } from '../resilience/retry-budget.ts';
@@ -492,12 +492,10 @@ export class Server {
     const { config } = this;
     const { clock, random, emit } = this.#deps;
     const terminal = this.#terminal(replica.config.id, session);
-    const inside =
+    replica.path =
       config.adaptive === undefined ? terminal : compose([this.#adaptiveSlots(replica.config.id)], terminal);
-    if (config.breaker === undefined) {
-      replica.path = inside;
-      return;
-    }
+    if (config.breaker === undefined) return;
+    // Fed by the pool, in the moment in which it books the outcome.
     const breaker = createCircuitBreaker({
       clock,
       random,
@@ -517,7 +515,6 @@ export class Server {
       },
     });
     replica.breaker = breaker;
-    replica.path = compose([breakerReport({ breaker })], inside);
   }
 
   /** AIMD: as many requests at the same time as this session takes without failing or slowing down. */

@@ -4,8 +4,7 @@ import { Cancellation } from '../core/cancellation.ts';
 import type { Clock, Disarm } from '../core/clock.ts';
 import { TroupeError } from '../core/errors.ts';
 import type { BreakerState } from '../core/events.ts';
-import type { Interceptor } from '../core/interceptor.ts';
-import { type Outcome, isCountable, isFailure, outcomeOfError, outcomeOfResult } from '../core/outcome.ts';
+import { type Outcome, isCountable, isFailure } from '../core/outcome.ts';
 import type { Random } from '../core/ports.ts';
 
 export interface BreakerOptions {
@@ -51,29 +50,14 @@ export interface CircuitBreaker {
   readonly retryAfterMs: number | undefined;
   /** Settled outcomes in the window, and the failures among them. */
   readonly samples: { readonly settled: number; readonly failed: number };
-  report(outcome: Outcome, generation: number): void;
+  /** `now`: on the engine's clock, where the caller has just read it. */
+  report(outcome: Outcome, generation: number, now?: number): void;
   /** Ends timer and probe; later reports do nothing. Idempotent. */
   dispose(): void;
 }
 
 export function createCircuitBreaker(init: CircuitBreakerInit): CircuitBreaker {
   return new ReportedBreaker(init);
-}
-
-/** Tells `breaker` how each request ended. The gate itself is asked by whoever masks the candidates, not here. */
-export function breakerReport({ breaker }: { readonly breaker: CircuitBreaker }): Interceptor {
-  return (next) => async (request) => {
-    const { generation } = breaker;
-    let response;
-    try {
-      response = await next(request);
-    } catch (error) {
-      breaker.report(outcomeOfError(error), generation);
-      throw error;
-    }
-    breaker.report(outcomeOfResult(response), generation);
-    return response;
-  };
 }
 
 const BUCKETS = 10;
@@ -146,10 +130,10 @@ class ReportedBreaker implements CircuitBreaker {
     return { settled: fires + this.#successes, failed: failures };
   }
 
-  report(outcome: Outcome, generation: number): void {
+  report(outcome: Outcome, generation: number, now?: number): void {
     if (generation !== this.#generation || this.#state !== 'closed' || this.#disposed) return;
     if (!isCountable(outcome)) return;
-    this.#rotate();
+    this.#rotate(now);
     if (isFailure(outcome)) this.#failed();
     else {
       // Only a failure can open it. Successes thin out the rate, so counting them can wait until the next one.
@@ -187,8 +171,8 @@ class ReportedBreaker implements CircuitBreaker {
   }
 
   /** Moves the window on by the time that has passed since it was last looked at; so it needs no interval. */
-  #rotate(): void {
-    const elapsed = this.#init.clock.now() - this.#bucketSince;
+  #rotate(now = this.#init.clock.now()): void {
+    const elapsed = now - this.#bucketSince;
     if (elapsed < this.#bucketMs) return;
     this.#countSuccesses();
     const steps = Math.floor(elapsed / this.#bucketMs);

@@ -5,6 +5,8 @@ import type { Request } from '../core/request.ts';
 
 export interface DeadlineOptions {
   readonly clock: Clock;
+  /** Told once how each operation ended, before its caller is; gives back the error that the caller gets. */
+  readonly onSettled?: ((request: Request, error?: unknown) => unknown) | undefined;
 }
 
 /** How long the layers below may take to settle a cancelled request before it is settled without them, milliseconds. */
@@ -15,18 +17,17 @@ export const SETTLE_GRACE_MS = 100;
  * it rejects with that reason and what is known about delivery. A layer that does not react to a cancellation, the
  * deadline's or the caller's, is waited for `SETTLE_GRACE_MS` and then left behind.
  *
- * One wheel entry per request, which is also its record; no timer, no AbortSignal.
+ * One wheel entry per request, which is also its record and its listener; no timer, no AbortSignal, no async frame.
  */
-export function deadline({ clock }: DeadlineOptions): Interceptor {
+export function deadline({ clock, onSettled = unchanged }: DeadlineOptions): Interceptor {
   return (next) => (request) => {
-    const call = new TimedCall(clock, request);
     const promise = new Promise<Response>(capture);
-    call.resolve = capturedResolve;
-    call.reject = capturedReject;
-    call.start(next);
+    new TimedCall(clock, request, onSettled, capturedResolve, capturedReject).start(next);
     return promise;
   };
 }
+
+const unchanged = (_request: Request, error?: unknown): unknown => error;
 
 // The functions of the promise under construction. Its executor runs synchronously, so one executor serves all.
 let capturedResolve: (response: Response) => void;
@@ -39,47 +40,79 @@ const capture = (resolve: (response: Response) => void, reject: (error: unknown)
 class TimedCall implements DeadlineEntry {
   readonly #clock: Clock;
   readonly #request: Request;
+  readonly #onSettled: (request: Request, error?: unknown) => unknown;
+  readonly #resolve: (response: Response) => void;
+  readonly #reject: (error: unknown) => void;
   #listenerSlot = -1;
-  resolve!: (response: Response) => void;
-  reject!: (error: unknown) => void;
+  #settled = false;
   wheelSlot: Set<DeadlineEntry> | undefined = undefined;
   wheelAt = 0;
 
-  constructor(clock: Clock, request: Request) {
+  constructor(
+    clock: Clock,
+    request: Request,
+    onSettled: (request: Request, error?: unknown) => unknown,
+    resolve: (response: Response) => void,
+    reject: (error: unknown) => void,
+  ) {
     this.#clock = clock;
     this.#request = request;
+    this.#onSettled = onSettled;
+    this.#resolve = resolve;
+    this.#reject = reject;
   }
 
   start(next: Handler): void {
-    const { cancellation, deadline } = this.#request;
-    if (deadline <= this.#clock.now()) cancellation.cancel(this.#exceeded());
+    const { cancellation, deadline, startedAt } = this.#request;
+    // It has just begun: the clock need not be asked again.
+    if (deadline <= startedAt) cancellation.cancel(this.#exceeded());
     if (cancellation.reason !== undefined) {
-      this.reject(cancellation.reason);
+      this.#fail(cancellation.reason);
       return;
     }
     this.#clock.deadline(deadline, this);
-    this.#listenerSlot = cancellation.listen(() => this.#onCancelled());
-    void this.#run(next);
+    this.#listenerSlot = cancellation.listen(this);
+    let answer: Promise<Response>;
+    try {
+      answer = next(this.#request);
+    } catch (error) {
+      this.#fail(error);
+      return;
+    }
+    answer.then(
+      (response) => this.#succeed(response),
+      (error: unknown) => this.#fail(error),
+    );
   }
 
-  async #run(next: Handler): Promise<void> {
-    try {
-      this.resolve(await next(this.#request));
-    } catch (error) {
-      this.reject(error);
+  #succeed(response: Response): void {
+    if (this.#end()) {
+      this.#onSettled(this.#request);
+      this.#resolve(response);
     }
+  }
+
+  #fail(error: unknown): void {
+    if (this.#end()) this.#reject(this.#onSettled(this.#request, error));
+  }
+
+  /** False when it had ended before. */
+  #end(): boolean {
     this.#clock.cancelDeadline(this);
+    if (this.#settled) return false;
+    this.#settled = true;
     this.#request.cancellation.ignore(this.#listenerSlot);
+    return true;
   }
 
   onDeadline(): void {
     const { cancellation } = this.#request;
     if (cancellation.reason === undefined) cancellation.cancel(this.#exceeded());
-    else this.reject(withDelivery(cancellation.reason, this.#request));
+    else this.#fail(withDelivery(cancellation.reason, this.#request));
   }
 
-  /** The layers below have been told in the same moment; the entry now watches whether they settle. */
-  #onCancelled(): void {
+  /** The layers below are told in the same moment; the entry now watches whether they settle. */
+  onCancel(): void {
     this.#clock.cancelDeadline(this);
     this.#clock.deadline(this.#clock.now() + SETTLE_GRACE_MS, this);
   }

@@ -72,7 +72,7 @@ export interface Picker {
   /** Takes a slot of a picked replica. */
   lease(index: number): Lease;
   /** Gives it back, once; the outcome reaches meter, strategy and outlier detection. False: it was settled before. */
-  settle(lease: Lease, outcome: Outcome): boolean;
+  settle(lease: Lease, outcome: Outcome, now?: number): boolean;
   /** Swaps the identities whole; meters, records and strategy state of those that stay are kept. */
   resize(replicas: readonly PickerReplica[]): void;
   indexOf(id: string): number | undefined;
@@ -177,11 +177,11 @@ class MaskingPicker implements Picker {
   }
 
   lease(index: number): Lease {
-    return this.#meter.lease(index, this.#clock.now());
+    // It was picked a moment ago.
+    return this.#meter.lease(index, this.#ctx.now);
   }
 
-  settle(lease: Lease, outcome: Outcome): boolean {
-    const now = this.#clock.now();
+  settle(lease: Lease, outcome: Outcome, now = this.#clock.now()): boolean {
     const latencyMs = lease.settle(outcome, now);
     if (latencyMs < 0) return false;
     const { index } = lease;

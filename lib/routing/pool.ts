@@ -3,7 +3,7 @@ import type { Clock } from '../core/clock.ts';
 import { TroupeError, isTroupeError } from '../core/errors.ts';
 import type { ConnectionState } from '../core/events.ts';
 import type { Handler, Response } from '../core/interceptor.ts';
-import { outcomeOfError, outcomeOfResult } from '../core/outcome.ts';
+import { type Outcome, outcomeOfError, outcomeOfResult } from '../core/outcome.ts';
 import type { Random } from '../core/ports.ts';
 import type { Request } from '../core/request.ts';
 import {
@@ -28,8 +28,17 @@ export interface Candidate extends PickerReplica, AffineReplica {
   /** Told in `unavailable`: what it is doing instead, and why it is down. */
   readonly state?: ConnectionState | undefined;
   readonly error?: TroupeError | undefined;
+  /** The breaker of its present session: told how each request ended that was handed over while it stood. */
+  readonly health?: Health | undefined;
   /** The rest of the path: session layers, connection, transport. Asks "ready?" once more; if not, the error is `unsent`. */
   readonly handle: Handler;
+}
+
+/** What hears of outcomes; a breaker fits. */
+export interface Health {
+  /** Taken at hand-over and given back: what began before the last change says nothing now. */
+  readonly generation: number;
+  report(outcome: Outcome, generation: number, now: number): void;
 }
 
 export interface PoolOptions {
@@ -187,25 +196,40 @@ export class ReplicaPool {
     return this.#handOver(request, result.index);
   }
 
-  async #handOver(request: Request, index: number): Promise<Response> {
+  #handOver(request: Request, index: number): Promise<Response> {
     const candidate = this.#candidates[index]!;
     const lease = this.picker.lease(index);
-    request.facts.attempts++;
-    request.facts.connection = candidate.id;
-    let response: Response;
+    const { health } = candidate;
+    const generation = health?.generation ?? 0;
+    const { facts } = request;
+    facts.attempts++;
+    facts.connection = candidate.id;
+    // One continuation books the outcome everywhere: meter, breaker, affinity, the line of those who wait.
+    const settle = (outcome: Outcome): void => {
+      const now = this.#clock.now();
+      health?.report(outcome, generation, now);
+      this.picker.settle(lease, outcome, now);
+    };
+    let answer: Promise<Response>;
     try {
-      response = await candidate.handle(request);
+      answer = candidate.handle(request);
     } catch (error) {
-      this.picker.settle(lease, outcomeOfError(error));
-      this.#line.advance();
-      const { facts } = request;
-      if (isTroupeError(error) && error.delivery === 'unsent') facts.unsent = (facts.unsent ?? 0) + 1;
-      throw this.#located(error, candidate, request);
+      answer = Promise.reject(error as Error);
     }
-    this.picker.settle(lease, outcomeOfResult(response));
-    if (this.#hasAffinity) this.#affinity.learn(response, candidate);
-    this.#line.advance();
-    return response;
+    return answer.then(
+      (response) => {
+        settle(outcomeOfResult(response));
+        if (this.#hasAffinity) this.#affinity.learn(response, candidate);
+        this.#line.advance();
+        return response;
+      },
+      (error: unknown) => {
+        settle(outcomeOfError(error));
+        this.#line.advance();
+        if (isTroupeError(error) && error.delivery === 'unsent') facts.unsent = (facts.unsent ?? 0) + 1;
+        throw this.#located(error, candidate, request);
+      },
+    );
   }
 
   /** Every request with the key waits for it; when it fails all of them do, and the next one tries again. */

@@ -2,15 +2,29 @@ import { describe, expect, it, jest } from '@jest/globals';
 import Opossum from 'opossum';
 import type { Cancellation } from '../../lib/core/cancellation.ts';
 import type { BreakerState } from '../../lib/core/events.ts';
+import type { Handler } from '../../lib/core/interceptor.ts';
 import type { Outcome } from '../../lib/core/outcome.ts';
 import {
   type BreakerOptions,
   type CircuitBreaker,
-  breakerReport,
   createCircuitBreaker,
 } from '../../lib/resilience/circuit-breaker.ts';
+import { createPool } from '../../lib/routing/pool.ts';
+import { strategyOf } from '../../lib/routing/strategy-registry.ts';
 import { failure, heldHandler, requestOf, scriptedHandler } from '../support/requests.ts';
 import { type VirtualClock, createVirtualClock } from '../support/virtual-clock.ts';
+
+/** The place where outcomes are reported from: the pool of the replica that the breaker belongs to. */
+function through(breaker: CircuitBreaker, handle: Handler, clock = createVirtualClock()): Handler {
+  const pool = createPool({
+    server: 'alpha',
+    candidates: [{ id: 'alpha#1', availability: 'usable', health: breaker, handle }],
+    strategy: strategyOf('least-outstanding'),
+    clock,
+    random: () => 0.5,
+  });
+  return (request) => pool.handle(request);
+}
 
 const OPTIONS: BreakerOptions = {
   minSamples: 5,
@@ -260,7 +274,8 @@ describe('the traps of opossum', () => {
 
   it('T4: refusals of our own are not failures of the replica', async () => {
     const { clock, breaker } = bench();
-    const handler = breakerReport({ breaker })(
+    const handler = through(
+      breaker,
       scriptedHandler(
         failure('queue_full', { retryAfterMs: 10 }),
         failure('circuit_open'),
@@ -292,7 +307,7 @@ describe('the traps of opossum', () => {
   it('T6, T7: it bounds, times out and aborts nothing', async () => {
     const { clock, breaker } = bench();
     const below = heldHandler();
-    const handler = breakerReport({ breaker })(below);
+    const handler = through(breaker, below, clock);
     const outcomes = Array.from({ length: 30 }, () => handler(requestOf({ deadline: 1e9 })));
     await clock.advance(3_600_000);
     expect(below.calls).toHaveLength(30);
@@ -307,12 +322,12 @@ describe('the traps of opossum', () => {
   it('T8: what is reported is how the request ended, not a TypeError of the breaker', async () => {
     const { breaker } = bench();
     const thrown = failure('connection_lost', { delivery: 'sent' });
-    const handler = breakerReport({ breaker })(() => {
+    const handler = through(breaker, () => {
       throw thrown;
     });
-    await expect(handler(requestOf())).rejects.toBe(thrown);
+    await expect(handler(requestOf())).rejects.toMatchObject({ code: thrown.code, detail: thrown.detail });
     expect(breaker.samples).toEqual({ settled: 1, failed: 1 });
-    const answered = breakerReport({ breaker })(scriptedHandler({ isError: true }));
+    const answered = through(breaker, scriptedHandler({ isError: true }));
     await expect(answered(requestOf())).resolves.toEqual({ isError: true });
     expect(breaker.samples).toEqual({ settled: 2, failed: 1 });
   });
@@ -334,7 +349,7 @@ describe('the traps of opossum', () => {
   it('T10: requests that hang do not hide those that fail', async () => {
     const { breaker, clock } = bench(BY_RATIO);
     const below = heldHandler();
-    const handler = breakerReport({ breaker })(below);
+    const handler = through(breaker, below, clock);
     for (let i = 0; i < 205; i++) handler(requestOf()).catch(() => {});
     for (const call of below.calls.slice(0, 5)) call.fail(failure('connection_lost', { delivery: 'sent' }));
     await clock.flush();
@@ -354,9 +369,7 @@ describe('the traps of opossum', () => {
 
   it('T12: a timeout is one sample', async () => {
     const { breaker } = bench();
-    const handler = breakerReport({ breaker })(
-      scriptedHandler(failure('deadline_exceeded', { delivery: 'sent' })),
-    );
+    const handler = through(breaker, scriptedHandler(failure('deadline_exceeded', { delivery: 'sent' })));
     await handler(requestOf()).catch(() => {});
     expect(breaker.samples).toEqual({ settled: 1, failed: 1 });
   });

@@ -80,7 +80,7 @@ describe('deadline', () => {
     const clock = createVirtualClock();
     const below = scriptedHandler({});
     const handler = deadline({ clock })(below);
-    const late = requestOf({ deadline: 1_000, startedAt: 500 });
+    const late = requestOf({ deadline: 1_000, startedAt: 1_000 });
     await expect(handler(late)).rejects.toMatchObject({ code: 'deadline_exceeded', delivery: 'unsent' });
     expect(late.cancellation.cancelled).toBe(true);
     const cancellation = new Cancellation();

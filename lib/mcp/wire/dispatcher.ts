@@ -90,7 +90,7 @@ export class Dispatcher {
           : { jsonrpc: '2.0', id, method: call.method, params };
       if (call.batch === true && this.#options.batches) this.#join(message);
       else if (!this.#send(message, call)) return;
-      pending.slot = call.cancellation.listen(pending.onCancel);
+      pending.slot = call.cancellation.listen(pending);
     });
   }
 
@@ -308,13 +308,13 @@ function unserialisable(method: string, cause: unknown): TroupeError {
   );
 }
 
-/** A request between hand-over and its end. Its methods are bound once, so that the cancellation needs no new closure. */
+/** A request between hand-over and its end; it listens to its cancellation itself. */
 class Pending {
   readonly id: string;
   readonly call: Call;
   readonly resolve: (result: Json) => void;
   readonly reject: (error: TroupeError) => void;
-  readonly onCancel: (reason: TroupeError) => void;
+  readonly #owner: Dispatcher;
   slot = -1;
   lastProgress = -Infinity;
 
@@ -325,10 +325,14 @@ class Pending {
     resolve: (result: Json) => void,
     reject: (error: TroupeError) => void,
   ) {
+    this.#owner = owner;
     this.id = id;
     this.call = call;
     this.resolve = resolve;
     this.reject = reject;
-    this.onCancel = (reason) => owner.cancel(this, reason);
+  }
+
+  onCancel(reason: TroupeError): void {
+    this.#owner.cancel(this, reason);
   }
 }
