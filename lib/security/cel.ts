@@ -112,8 +112,18 @@ function patterns(): (pattern: string) => RE2JS {
 
 /** CEL knows null, but no undefined. */
 function present(variables: ConditionVariables): Record<string, unknown> {
-  const { method, server } = variables;
-  return { ...variables, method: method ?? null, server: server ?? null };
+  const { mcp, jwt, principal, operation, method, server } = variables;
+  return {
+    mcp,
+    jwt,
+    principal,
+    operation,
+    method: method ?? null,
+    server: server ?? null,
+    get arguments() {
+      return variables.arguments;
+    },
+  };
 }
 
 /** The library draws the line with a mark below it; in a log one line has to do. */

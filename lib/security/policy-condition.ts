@@ -63,6 +63,9 @@ function variablesOf(query: PolicyQuery): ConditionVariables {
     operation: query.operation,
     method: query.method,
     server,
-    arguments: query.arguments ?? {},
+    // Only where it is used: whether a condition looks at the arguments decides about lists.
+    get arguments() {
+      return query.arguments ?? {};
+    },
   };
 }

@@ -43,6 +43,11 @@ export interface PolicyQuery {
   readonly prompt?: string | undefined;
   /** For conditions only. */
   readonly arguments?: Json | undefined;
+  /**
+   * Asked for a list: is there anything with which it could be allowed? A condition that looks at the arguments cannot say;
+   * it forbids nothing here, and what it allows may be seen.
+   */
+  readonly anyArguments?: boolean | undefined;
   /** Verified claims of the caller's token, for conditions only (`jwt.*` in CEL). */
   readonly claims?: Json | undefined;
 }
@@ -72,8 +77,11 @@ export interface Explanation extends Decision {
 }
 
 /**
- * Who decides. `createPolicy` is the built-in one; Cedar, OPA or a service can stand in its place. An engine that
- * throws, rejects or answers anything but a decision has denied.
+ * Who decides. The built-in one is made of `policy: [rules]`; Cedar, OPA or a service can stand in its place. An engine that
+ * throws, rejects or answers anything but a decision has denied, and so has one that has not answered when the time of the
+ * request is over. Where no rule said anything about it, let `ruleId` be `default:deny`: a list then shows what may be
+ * used although nothing grants the sight of it. One that answers at once is asked about each item of a list, one after
+ * the other; one that answers with promises is asked about all of them at the same time.
  */
 export interface PolicyEngine {
   decide(query: PolicyQuery): Decision | Promise<Decision>;

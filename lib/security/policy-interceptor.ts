@@ -51,8 +51,18 @@ export function policy(options: PolicyInterceptorOptions): Interceptor {
       return next(pinned(request, query.server));
     };
     const decision = askPolicy(engine, query);
-    return isThenable(decision) ? decision.then(decide) : decide(decision);
+    return isThenable(decision) ? inTime(request, decision).then(decide) : decide(decision);
   };
+}
+
+/** A policy that does not answer has not allowed anything: when the time of the request is over, it ends without it. */
+async function inTime<T>({ cancellation }: Request, answer: Promise<T>): Promise<T> {
+  const wait = cancellation.waiting();
+  try {
+    return await Promise.race([answer, wait.promise]);
+  } finally {
+    wait.done();
+  }
 }
 
 /** What was decided about one server must not be answered by another. */
@@ -61,7 +71,8 @@ function pinned(request: Request, server: string | undefined): Request {
 }
 
 async function filtered(engine: PolicyEngine, next: Handler, request: Request): Promise<Response> {
-  return visibleItems(engine, request, await next(request));
+  const kept = visibleItems(engine, request, await next(request));
+  return isThenable(kept) ? inTime(request, kept) : kept;
 }
 
 /** A server is hidden when listing is forbidden there, or when nothing of what it lists may be seen. */
@@ -85,7 +96,8 @@ async function refuse(
   decision: Decision,
 ): Promise<never> {
   const listing = query.server === undefined ? undefined : listingOf(query);
-  const visible = listing !== undefined && (await isVisible(options.engine, listing));
+  const seen = listing === undefined ? false : isVisible(options.engine, listing);
+  const visible = isThenable(seen) ? await inTime(request, seen) : seen;
   if (query.server !== undefined || decision.ruleId !== UNDECIDED)
     tell(options, { request, query, decision, visible });
   if (!visible) throw (options.notFound ?? unknown)(request);

@@ -15,6 +15,8 @@ const OPERATIONS: ReadonlyMap<string, Operation> = new Map<string, Operation>([
   ['resources/read', 'resources.read'],
   ['resources/subscribe', 'resources.subscribe'],
   ['resources/unsubscribe', 'resources.subscribe'],
+  // Asked for by hand it names many resources, if any: it is for whoever may watch all of them.
+  ['subscriptions/listen', 'resources.subscribe'],
   ['resources/list', 'resources.list'],
   ['resources/templates/list', 'resources.list'],
   ['prompts/get', 'prompts.get'],

@@ -9,15 +9,15 @@ import { operationOf, useOf } from './policy-request.ts';
 export const UNDECIDED = 'default:deny';
 
 /**
- * May the thing be seen? Yes where listing is allowed, and where using is allowed and nothing forbids listing: whoever
- * grants a call need not grant the sight of it. `listing` is a query with a list operation and the thing's name.
+ * May the thing be seen? Only what may be used is, with whatever arguments; and not where a rule forbids the sight of it.
+ * Whoever grants a call need not grant the sight. `listing` is a query with a list operation and the thing's name.
  */
 export function isVisible(engine: PolicyEngine, listing: PolicyQuery): boolean | Promise<boolean> {
-  const seen = askPolicy(engine, listing);
-  if (isThenable(seen)) return visibleLater(engine, listing, seen);
-  if (seen.effect === 'allow' || seen.ruleId !== UNDECIDED) return seen.effect === 'allow';
-  const used = askPolicy(engine, useOf(listing));
-  return isThenable(used) ? used.then(({ effect }) => effect === 'allow') : used.effect === 'allow';
+  const used = askPolicy(engine, { ...useOf(listing), anyArguments: true });
+  if (isThenable(used)) return visibleLater(engine, listing, used);
+  if (used.effect !== 'allow') return false;
+  const listed = askPolicy(engine, listing);
+  return isThenable(listed) ? listed.then(isSeen) : isSeen(listed);
 }
 
 async function visibleLater(
@@ -25,9 +25,13 @@ async function visibleLater(
   listing: PolicyQuery,
   asked: Promise<Decision>,
 ): Promise<boolean> {
-  const seen = await asked;
-  if (seen.effect === 'allow' || seen.ruleId !== UNDECIDED) return seen.effect === 'allow';
-  return (await askPolicy(engine, useOf(listing))).effect === 'allow';
+  // Both at once: an engine that answers later is often far away.
+  const [used, listed] = await Promise.all([asked, askPolicy(engine, listing)]);
+  return used.effect === 'allow' && isSeen(listed);
+}
+
+function isSeen({ effect, ruleId }: Decision): boolean {
+  return effect === 'allow' || ruleId === UNDECIDED;
 }
 
 const ITEMS: ReadonlyMap<

@@ -1,7 +1,7 @@
 import { TroupeError, errorText } from '../core/errors.ts';
 import type { Principal } from '../core/request.ts';
 import { createCel } from './cel.ts';
-import type { ConditionEvaluator } from './policy-condition.ts';
+import type { Condition, ConditionEvaluator } from './policy-condition.ts';
 import { HOST_OPERATIONS, USE_OPERATIONS } from './policy-engine.ts';
 import type { Decision, Explanation, HostOperation, PolicyEngine, PolicyQuery } from './policy-engine.ts';
 import { nearestRules } from './policy-explain.ts';
@@ -163,7 +163,7 @@ function firstOf(rules: readonly CompiledRule[], asked: Asked): Decision | undef
     if (!applies(rule, asked)) continue;
     if (rule.when === undefined) return rule.decision;
     try {
-      if (rule.when(asked.query)) return rule.decision;
+      if (holds(rule, rule.when, asked)) return rule.decision;
     } catch (error) {
       const { ruleId, ruleSource } = rule.decision;
       return {
@@ -175,6 +175,38 @@ function firstOf(rules: readonly CompiledRule[], asked: Asked): Decision | undef
     }
   }
   return undefined;
+}
+
+/**
+ * For a list nobody knows the arguments yet. A condition whose answer hangs on them holds where it allows, and not where it
+ * denies: with some arguments it may be allowed. One that comes to an answer without them has answered.
+ */
+function holds({ allows }: CompiledRule, when: Condition, { query, traits }: Asked): boolean {
+  if (!traits.lists && query.anyArguments !== true) return when(query);
+  const open: PolicyQuery = {
+    ...query,
+    get arguments(): never {
+      throw ARGUMENTS_UNKNOWN;
+    },
+  };
+  try {
+    return when(open);
+  } catch (error) {
+    if (stemsFrom(error, ARGUMENTS_UNKNOWN)) return allows;
+    throw error;
+  }
+}
+
+const ARGUMENTS_UNKNOWN = new Error('the arguments are not known');
+const MAX_CAUSES = 8;
+
+function stemsFrom(error: unknown, origin: Error): boolean {
+  let at: unknown = error;
+  for (let i = 0; i < MAX_CAUSES && at !== undefined && at !== null; i++) {
+    if (at === origin) return true;
+    at = (at as { cause?: unknown }).cause;
+  }
+  return false;
 }
 
 function familyOf(operation: string): string {
@@ -257,7 +289,9 @@ function isText(value: unknown): boolean {
   return value === undefined || (typeof value === 'string' && value.length <= MAX_ATTRIBUTE);
 }
 
-function isSound(principal: Principal): boolean {
+/** A principal that is `null` is nobody, not the host: whoever looked one up and found none must not become it. */
+function isSound(principal: Principal | null): boolean {
+  if (principal === null) return false;
   const { id, roles, capabilities } = principal as { id?: unknown; roles?: unknown; capabilities?: unknown };
   if (typeof id !== 'string' || id === '' || id.length > MAX_ATTRIBUTE || id.startsWith('@')) return false;
   return (

@@ -2,7 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 import { TroupeError } from '../../lib/core/errors.ts';
 import { policy } from '../../lib/security/policy-interceptor.ts';
 import type { Denial, PolicyInterceptorOptions } from '../../lib/security/policy-interceptor.ts';
-import type { PolicyEngine } from '../../lib/security/policy-engine.ts';
+import type { Decision, PolicyEngine } from '../../lib/security/policy-engine.ts';
 import type { PolicyRule } from '../../lib/security/policy-rule.ts';
 import { createPolicy } from '../../lib/security/policy.ts';
 import { requestOf, scriptedHandler } from '../support/requests.ts';
@@ -52,19 +52,43 @@ describe('the policy on the path', () => {
     ]);
   });
 
-  it('says denied where the thing may be seen', async () => {
+  it('says denied where the thing may be seen: the prompt, but no completion for it', async () => {
+    const { handle, denials } = path([
+      { effect: 'allow' },
+      { id: 'ro', effect: 'deny', operations: ['completion'] },
+    ]);
+    const request = requestOf({
+      method: 'completion/complete',
+      target: 'alpha__greet',
+      params: { ref: { type: 'ref/prompt', name: 'greet' }, argument: { name: 'who', value: '' } },
+    });
+    await expect(handle(request)).rejects.toMatchObject({
+      code: 'denied',
+      server: 'alpha',
+      delivery: 'unsent',
+      message: '[denied] alpha: not allowed: completion/complete alpha__greet',
+      data: { reason: 'policy' },
+    });
+    expect(denials).toMatchObject([{ visible: true, decision: { ruleId: 'ro' } }]);
+  });
+
+  it('says denied where other arguments would be allowed', async () => {
+    const { handle, next } = path([
+      { effect: 'allow' },
+      { effect: 'deny', tools: ['echo'], when: 'arguments.message == "hi"' },
+    ]);
+    await expect(handle(requestOf())).rejects.toMatchObject({ code: 'denied' });
+    await handle(requestOf({ params: { name: 'echo', arguments: { message: 'ho' } } }));
+    expect(next.requests).toHaveLength(1);
+  });
+
+  it('hides what may be listed by name, but not called', async () => {
     const { handle, denials } = path([
       { effect: 'allow' },
       { id: 'ro', effect: 'deny', operations: ['tools.call'] },
     ]);
-    await expect(handle(requestOf())).rejects.toMatchObject({
-      code: 'denied',
-      server: 'alpha',
-      delivery: 'unsent',
-      message: '[denied] alpha: not allowed: tools/call alpha__echo',
-      data: { reason: 'policy' },
-    });
-    expect(denials).toMatchObject([{ visible: true, decision: { ruleId: 'ro' } }]);
+    await expect(handle(requestOf())).rejects.toMatchObject({ code: 'not_found' });
+    expect(denials).toMatchObject([{ visible: false, decision: { ruleId: 'ro' } }]);
   });
 
   it.each<[string, PolicyEngine]>([
@@ -92,6 +116,52 @@ describe('the policy on the path', () => {
     });
     await handle(requestOf());
     expect(next.requests.length).toBe(1);
+  });
+
+  it.each<[string, unknown]>([
+    ['nothing', undefined],
+    ['null', null],
+    ['a text', 'allow'],
+    ['true', true],
+    ['another effect', { effect: 'permit', ruleId: 'x', ruleSource: 'x', reason: 'x' }],
+    ['a promise of nonsense', Promise.resolve({ allow: true })],
+  ])('refuses when the engine answers %s', async (_what, answer) => {
+    const { handle, next, denials } = path({ decide: () => answer as never });
+    await expect(handle(requestOf())).rejects.toMatchObject({ code: 'not_found', delivery: 'unsent' });
+    expect(denials[0]?.decision.ruleId).toBe('default:engine-failed');
+    expect(next.requests).toEqual([]);
+  });
+
+  it('ends with the request when the engine never answers, and lets nothing pass that it says later', async () => {
+    let answer: (decision: Decision) => void = () => {};
+    const { handle, next } = path({
+      decide: () =>
+        new Promise<Decision>((resolve) => {
+          answer = resolve;
+        }),
+    });
+    const request = requestOf();
+    const refused = handle(request);
+    const late = new TroupeError('deadline_exceeded', 'too late');
+    request.cancellation.cancel(late);
+    await expect(refused).rejects.toBe(late);
+    answer({ effect: 'allow', ruleId: 'x', ruleSource: 'x', reason: 'x' });
+    await new Promise((resolve) => void setImmediate(resolve));
+    expect(next.requests).toEqual([]);
+  });
+
+  it('ends also a list over which the engine broods', async () => {
+    const engine: PolicyEngine = {
+      decide: ({ tool }) =>
+        tool === undefined
+          ? { effect: 'allow', ruleId: 'x', ruleSource: 'x', reason: 'x' }
+          : new Promise<Decision>(() => {}),
+    };
+    const request = requestOf({ method: 'tools/list', params: {}, target: undefined });
+    const refused = policy({ engine })(scriptedHandler({ tools: [{ name: 'echo' }] }))(request);
+    await new Promise((resolve) => void setImmediate(resolve));
+    request.cancellation.cancel(new TroupeError('deadline_exceeded', 'too late'));
+    await expect(refused).rejects.toMatchObject({ code: 'deadline_exceeded' });
   });
 
   it('pins the request to the server it was decided for', async () => {

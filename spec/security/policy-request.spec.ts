@@ -37,6 +37,10 @@ describe('the question behind a request', () => {
       { operation: 'resources.subscribe', resource: 'x://y' },
     ],
     [
+      { method: 'subscriptions/listen', target: undefined, params: { notifications: {} } },
+      { operation: 'resources.subscribe' },
+    ],
+    [
       { method: 'prompts/get', params: { name: 'p' } },
       { operation: 'prompts.get', prompt: 'p' },
     ],

@@ -18,7 +18,7 @@ const both = (rules: readonly PolicyRule[]): PolicyEngine[] => [
 describe('what may be seen', () => {
   it.each<[string, PolicyRule[], boolean]>([
     ['may be called', [{ effect: 'allow', operations: ['tools.call'] }], true],
-    ['may be listed', [{ effect: 'allow', operations: ['tools.list'] }], true],
+    ['may be listed', [{ effect: 'allow', operations: ['tools.list'] }], false],
     [
       'may be called, but not listed',
       [
@@ -30,7 +30,47 @@ describe('what may be seen', () => {
     [
       'may be listed, but not called',
       [{ effect: 'allow' }, { effect: 'deny', operations: ['tools.call'] }],
+      false,
+    ],
+    [
+      'may be called with some arguments',
+      [{ effect: 'allow', when: (query) => Number(query.arguments?.['amount']) < 100 }],
       true,
+    ],
+    [
+      'may be called with some arguments, by a condition in CEL',
+      [{ effect: 'allow', when: 'arguments.amount < 100' }],
+      true,
+    ],
+    [
+      'may not be called with some arguments',
+      [{ effect: 'allow' }, { effect: 'deny', when: '!(arguments.amount < 100)' }],
+      true,
+    ],
+    [
+      'may not be called by this one, whatever the arguments',
+      [{ effect: 'allow', when: 'principal.id == "bob" && arguments.amount < 100' }],
+      false,
+    ],
+    [
+      'is forbidden by a condition that does not look at arguments',
+      [{ effect: 'allow' }, { effect: 'deny', when: 'mcp.tool.name == "x" || arguments.amount > 1' }],
+      false,
+    ],
+    [
+      'may be called with some arguments, or by somebody else',
+      [{ effect: 'allow', when: 'arguments.amount < 100 || principal.id == "bob"' }],
+      true,
+    ],
+    [
+      'has a condition that is decided behind the arguments',
+      [{ effect: 'allow', when: 'arguments.amount < 100 && principal.id == "bob"' }],
+      false,
+    ],
+    [
+      'has a condition that is false before it looks at arguments',
+      [{ effect: 'allow', when: 'has(jwt.group) && jwt.group == "staff" && arguments.amount < 100' }],
+      false,
     ],
     ['is not mentioned', [], false],
     [

@@ -2,6 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import type { Principal } from '../../lib/core/request.ts';
 import type { PolicyQuery } from '../../lib/security/policy-engine.ts';
+import { isVisible } from '../../lib/security/policy-visibility.ts';
 import { createPolicy } from '../../lib/security/policy.ts';
 import type { PolicyRule } from '../../lib/security/policy-rule.ts';
 
@@ -479,6 +480,21 @@ describe('laws', () => {
             asked,
           ).effect;
           expect(before === 'deny' && after === 'allow').toBe(false);
+        },
+      ),
+      { numRuns: 600 },
+    );
+  });
+
+  it('a list shows nothing that would be refused, whatever the rules: where no condition looks at arguments', () => {
+    fc.assert(
+      fc.property(
+        fc.array(rule(fc.constantFrom('allow', 'deny')), { maxLength: 5 }),
+        query,
+        (rules, asked) => {
+          const policy = createPolicy(rules, { servers: ['s', 'tt'] });
+          if (isVisible(policy, { ...asked, operation: 'tools.list' }) === true)
+            expect(policy.decide({ ...asked, operation: 'tools.call' }).effect).toBe('allow');
         },
       ),
       { numRuns: 600 },
