@@ -85,8 +85,11 @@ export class Attempt {
 
   async #open(): Promise<void> {
     const { link, gate, clock, startTimeoutMs, server, connection } = this.#options;
-    this.#leaveGate = await gate.enter(this.#cancellation);
+    const leave = await gate.enter(this.#cancellation);
+    // Ended between the turn and our hearing of it: `close` has looked for a place to give back and found none yet.
+    if (this.#cancellation.cancelled) leave();
     this.#cancellation.throwIfCancelled();
+    this.#leaveGate = leave;
     this.#disarm = clock.after(startTimeoutMs, () => this.#cancellation.cancel(this.#tooLate()));
     const wait = this.#cancellation.waiting();
     try {
@@ -143,10 +146,14 @@ export class Attempt {
       new TroupeError('stopped', 'the connection was ended', { server: this.#options.server }),
     );
     await this.#opening?.catch(() => {});
-    await (this.#session === undefined
-      ? this.#wire?.channel.close(Math.min(graceMs, 100))
-      : this.#session.close(graceMs));
-    await link.release(Math.max(0, graceMs - (clock.now() - started)));
+    try {
+      await (this.#session === undefined
+        ? this.#wire?.channel.close(Math.min(graceMs, 100))
+        : this.#session.close(graceMs));
+    } finally {
+      // A transport that fails to close leaves no process behind.
+      await link.release(Math.max(0, graceMs - (clock.now() - started)));
+    }
   }
 
   #settled(): void {

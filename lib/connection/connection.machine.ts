@@ -40,6 +40,16 @@ export type ConnectionEvent =
   | { readonly type: 'authorized' }
   | { readonly type: 'lost'; readonly error: TroupeError };
 
+interface Closing {
+  readonly attempt: Attempt | undefined;
+  readonly previous: Attempt | undefined;
+  readonly graceMs: number;
+}
+
+function closing({ attempt, previous }: ConnectionContext, graceMs: number): Closing {
+  return { attempt, previous, graceMs };
+}
+
 /** A stale verdict, a server that ends on the probe: each may ask for one more opening, together for two. */
 const MAX_REOPENS = 2;
 
@@ -78,8 +88,9 @@ export const connectionMachine = setup({
     watch: fromCallback<ConnectionEvent, { attempt: Attempt | undefined }>(({ input, sendBack }) =>
       input.attempt?.watch((error) => sendBack({ type: 'lost', error })),
     ),
-    close: fromPromise<void, { attempt: Attempt | undefined; graceMs: number }>(async ({ input }) => {
-      await input.attempt?.close(input.graceMs);
+    close: fromPromise<void, Closing>(async ({ input }) => {
+      // A stop while the attempt before was being closed, for this one to open, waits for both.
+      await Promise.allSettled([input.attempt?.close(input.graceMs), input.previous?.close(0)]);
     }),
   },
   actions: {
@@ -208,13 +219,14 @@ export const connectionMachine = setup({
     Disconnecting: {
       invoke: {
         src: 'close',
-        input: ({ context }) => ({ attempt: context.attempt, graceMs: context.graceMs }),
+        input: ({ context }) => closing(context, context.graceMs),
         onDone: { target: 'Disconnected' },
         onError: { target: 'Disconnected' },
       },
       exit: assign({
         session: undefined,
         attempt: undefined,
+        previous: undefined,
         attempts: 0,
         error: undefined,
         verdict: undefined,
@@ -231,7 +243,7 @@ export const connectionMachine = setup({
         releasing: {
           invoke: {
             src: 'close',
-            input: ({ context }) => ({ attempt: context.attempt, graceMs: 0 }),
+            input: ({ context }) => closing(context, 0),
             onDone: { target: 'released' },
             onError: { target: 'released' },
           },
@@ -260,7 +272,7 @@ export const connectionMachine = setup({
         releasing: {
           invoke: {
             src: 'close',
-            input: ({ context }) => ({ attempt: context.attempt, graceMs: 0 }),
+            input: ({ context }) => closing(context, 0),
             onDone: { target: 'waiting' },
             onError: { target: 'waiting' },
           },

@@ -42,6 +42,9 @@ export class Connection {
   #wakeWhenClosed = false;
   #restarts = 0;
   #waiters: Array<() => void> = [];
+  #latest: Attempt | undefined;
+  /** A defect of ours has ended the actor: what is left of the connection can only be put away. */
+  #fault: TroupeError | undefined;
 
   constructor(options: ConnectionOptions) {
     const { clock } = options;
@@ -49,17 +52,17 @@ export class Connection {
     this.server = options.server;
     this.#options = options;
     this.#since = clock.wallTime();
-    let latest: Attempt | undefined;
     this.#actor = createActor(connectionMachine, {
       clock: xstateClock(clock),
       input: {
         createAttempt: (assumeLegacy) => {
-          latest = options.createAttempt(assumeLegacy);
-          return latest;
+          const attempt = options.createAttempt(assumeLegacy);
+          this.#latest = attempt;
+          return attempt;
         },
         restart: options.restart,
         connected: (session) => {
-          const attempt = latest;
+          const attempt = this.#latest;
           const observer = options.onSession(session);
           session.observe({ ...observer, onLost: (error) => attempt?.reportLost(error) });
         },
@@ -88,7 +91,7 @@ export class Connection {
   }
 
   get error(): TroupeError | undefined {
-    return this.#actor.getSnapshot().context.error;
+    return this.#fault ?? this.#actor.getSnapshot().context.error;
   }
 
   get attempt(): number {
@@ -96,7 +99,8 @@ export class Connection {
   }
 
   get parked(): boolean {
-    return this.#state === 'Error' && this.#actor.getSnapshot().context.verdict?.parked === true;
+    if (this.#state !== 'Error') return false;
+    return this.#fault !== undefined || this.#actor.getSnapshot().context.verdict?.parked === true;
   }
 
   /** Restarts after a failure since the connection was made. */
@@ -106,6 +110,7 @@ export class Connection {
 
   /** Whether it is expected to be Connected soon without anybody doing anything; of a parked one nobody expects it. */
   get willConnect(): boolean {
+    if (this.#fault !== undefined) return false;
     if (this.#state === 'Connecting' || this.#state === 'Initializing') return true;
     const { verdict } = this.#actor.getSnapshot().context;
     return this.#state === 'Error' && verdict?.delayMs !== undefined && !verdict.parked;
@@ -113,6 +118,7 @@ export class Connection {
 
   /** Begins to connect, or does so at once instead of after the backoff. Does nothing when already under way. */
   wake(): void {
+    if (this.#fault !== undefined) return;
     if (this.#state === 'Disconnecting') this.#wakeWhenClosed = true;
     else this.#actor.send({ type: 'connect' });
   }
@@ -130,7 +136,8 @@ export class Connection {
   /** Lets pending work finish for at most `graceMs`, then ends it. Resolves when Disconnected. */
   async disconnect(graceMs: number): Promise<void> {
     this.#wakeWhenClosed = false;
-    if (this.#state !== 'Disconnected') this.#actor.send({ type: 'disconnect', graceMs });
+    if (this.#fault !== undefined) this.#putAway(graceMs);
+    else if (this.#state !== 'Disconnected') this.#actor.send({ type: 'disconnect', graceMs });
     await this.settled((state) => state === 'Disconnected');
   }
 
@@ -157,23 +164,14 @@ export class Connection {
 
   #moved(snapshot: SnapshotFrom<typeof connectionMachine>): void {
     const to = topState(snapshot.value);
-    const from = this.#state;
-    if (to === from) return;
-    this.#state = to;
-    this.#since = this.#options.clock.wallTime();
-    if (from === 'Error' && to === 'Connecting') this.#restarts += 1;
+    if (to === this.#state) return;
+    if (this.#state === 'Error' && to === 'Connecting') this.#restarts += 1;
     const { context } = snapshot;
-    this.#options.onChange({
-      from,
-      to,
-      attempt: context.attempts,
+    this.#move(to, {
       error: to === 'Error' || to === 'AuthRequired' ? context.error : undefined,
       retryInMs: to === 'Error' ? context.verdict?.delayMs : undefined,
       parked: to === 'Error' && context.verdict?.parked === true,
     });
-    const waiters = this.#waiters;
-    this.#waiters = [];
-    for (const wake of waiters) wake();
     if (to === 'Disconnected' && this.#wakeWhenClosed) {
       this.#wakeWhenClosed = false;
       // After this transition has been told to everyone: each is observed once, in order.
@@ -181,21 +179,40 @@ export class Connection {
     }
   }
 
-  #broken(error: unknown): void {
+  #move(to: ConnectionState, facts: Pick<ConnectionChange, 'error' | 'retryInMs' | 'parked'>): void {
     const from = this.#state;
-    this.#state = 'Error';
-    this.#options.onChange({
-      from,
-      to: 'Error',
-      attempt: this.attempt,
-      error: new TroupeError('internal', 'the connection actor failed', {
-        server: this.server,
-        connection: this.id,
-        cause: error,
-      }),
-      retryInMs: undefined,
-      parked: true,
+    this.#state = to;
+    this.#since = this.#options.clock.wallTime();
+    this.#options.onChange({ from, to, attempt: this.attempt, ...facts });
+    this.#wakeWaiters();
+  }
+
+  #wakeWaiters(): void {
+    const waiters = this.#waiters;
+    this.#waiters = [];
+    for (const wake of waiters) wake();
+  }
+
+  #broken(cause: unknown): void {
+    const { id, server } = this;
+    const error = new TroupeError('internal', 'the connection actor failed', {
+      server,
+      connection: id,
+      cause,
     });
+    this.#fault = error;
+    // Nobody else does: the actors it had invoked are gone with it.
+    void this.#latest?.close(0).catch(() => {});
+    if (this.#state === 'Error') this.#wakeWaiters();
+    else this.#move('Error', { error, retryInMs: undefined, parked: true });
+  }
+
+  #putAway(graceMs: number): void {
+    if (this.#state !== 'Error') return;
+    const quiet = { error: undefined, retryInMs: undefined, parked: false };
+    this.#move('Disconnecting', quiet);
+    const gone = this.#latest?.close(graceMs) ?? Promise.resolve();
+    void gone.catch(() => {}).then(() => this.#move('Disconnected', quiet));
   }
 }
 

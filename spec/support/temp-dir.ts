@@ -1,12 +1,15 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach } from '@jest/globals';
+import { afterAll } from '@jest/globals';
 
-/** Gives each spec of a file fresh directories, removed after it. */
+/**
+ * Gives each spec of a file fresh directories, removed after the last: what a spec has started is ended after it, in an
+ * order of its own, and may write in them until then.
+ */
 export function temporaryDirectories(): () => string {
   const made: string[] = [];
-  afterEach(() => {
+  afterAll(() => {
     for (const path of made.splice(0)) rmSync(path, { recursive: true, force: true });
   });
   return () => {
