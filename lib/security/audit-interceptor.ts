@@ -1,7 +1,7 @@
 import type { Clock } from '../core/clock.ts';
 import { TroupeError, isTroupeError } from '../core/errors.ts';
-import type { Interceptor } from '../core/interceptor.ts';
-import type { Request } from '../core/request.ts';
+import { compose, type Interceptor } from '../core/interceptor.ts';
+import type { Request, RequestFacts } from '../core/request.ts';
 import type { AuditTrail } from './audit.ts';
 import type { AuditFields } from './audit-record.ts';
 
@@ -11,19 +11,39 @@ export interface AuditInterceptorOptions {
 }
 
 /**
- * One record before a request goes on and one when it has settled. Where the first cannot be written and the trail
- * refuses, the request is not made (`denied`, unsent). Where only the second fails, the answer still reaches the caller: the
- * effect is on record, and the trail refuses what comes next.
+ * Two places on the path, so that every operation has exactly one intent and one outcome. `whole` stands above all that can
+ * end an operation (its deadline, a name that nobody knows, an interceptor of the host) and writes the outcome. `before`
+ * stands where the server and its own name are known, above policy: it writes the intent, or the path is not taken.
  */
-export function audit({ trail, clock }: AuditInterceptorOptions): Interceptor {
-  return (next) => (request) => {
-    try {
-      trail.append('intent', intentOf(request, trail));
-    } catch (error) {
-      return Promise.reject(TroupeError.from(error));
-    }
+export interface AuditLayers {
+  readonly whole: Interceptor;
+  readonly before: Interceptor;
+}
+
+interface Entry {
+  /** The intent is on record, or could not be written: then nothing was done that an outcome could tell of. */
+  intent: boolean;
+  refused: boolean;
+  settled: boolean;
+}
+
+/**
+ * Where the intent cannot be written and the trail refuses, the request is not made (`denied`, unsent). Where only the
+ * outcome fails, the answer still reaches the caller: the effect is on record, and the trail refuses what comes next.
+ */
+export function auditLayers({ trail, clock }: AuditInterceptorOptions): AuditLayers {
+  // By the one part of a request that stays the same whoever amends it.
+  const entries = new WeakMap<RequestFacts, Entry>();
+
+  const whole: Interceptor = (next) => (request) => {
+    const entry: Entry = { intent: false, refused: false, settled: false };
+    entries.set(request.facts, entry);
     const settle = (outcome: AuditFields): void => {
+      entry.settled = true;
+      if (entry.refused) return;
       try {
+        // It ended before it came to a server: the name is unknown, its time was over, the host answered by itself.
+        if (!entry.intent) trail.append('intent', intentOf(request, trail));
         trail.append('outcome', { request: request.seq, ...outcome, ...factsOf(request, clock.now()) });
       } catch {
         // Told to the trail's own `onError`, and written as a gap.
@@ -31,15 +51,48 @@ export function audit({ trail, clock }: AuditInterceptorOptions): Interceptor {
     };
     return next(request).then(
       (response) => {
-        settle({ ok: true, ...(response['isError'] === true ? { isError: true } : {}) });
+        settle({
+          ok: true,
+          ...(response['isError'] === true ? { isError: true } : {}),
+          server: request.facts.server,
+        });
         return response;
       },
       (error: unknown) => {
-        settle({ ok: false, ...failureOf(error) });
+        settle({ ok: false, ...failureOf(error, request) });
         throw error;
       },
     );
   };
+
+  const before: Interceptor = (next) => (request) => {
+    const entry = entries.get(request.facts);
+    // Whoever comes here behind the outcome, an interceptor of the host for example, comes too late.
+    if (entry?.settled === true) return Promise.reject(request.cancellation.reason ?? over());
+    try {
+      // Asked of another server after all, or by the host's interceptor once more: the same operation.
+      if (entry?.intent === true)
+        trail.append('event', { event: 'asked again', ...intentOf(request, trail) });
+      else trail.append('intent', intentOf(request, trail));
+    } catch (error) {
+      if (entry !== undefined) entry.refused = !entry.intent;
+      return Promise.reject(TroupeError.from(error));
+    }
+    if (entry !== undefined) entry.intent = true;
+    return next(request);
+  };
+
+  return { whole, before };
+}
+
+/** Both places as one. */
+export function audit(options: AuditInterceptorOptions): Interceptor {
+  const { whole, before } = auditLayers(options);
+  return (next) => compose([whole, before], next);
+}
+
+function over(): TroupeError {
+  return new TroupeError('cancelled', 'the operation was over before it came to a server');
 }
 
 function intentOf(request: Request, trail: AuditTrail): AuditFields {
@@ -57,10 +110,10 @@ function intentOf(request: Request, trail: AuditTrail): AuditFields {
 }
 
 /** Codes only: texts of servers may carry what does not belong in a trail. */
-function failureOf(error: unknown): AuditFields {
+function failureOf(error: unknown, { facts }: Request): AuditFields {
   return isTroupeError(error)
-    ? { code: error.code, delivery: error.delivery, server: error.server }
-    : { code: 'internal' };
+    ? { code: error.code, delivery: error.delivery, server: error.server ?? facts.server }
+    : { code: 'internal', server: facts.server };
 }
 
 function factsOf(request: Request, now: number): AuditFields {

@@ -1,10 +1,11 @@
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from '@jest/globals';
-import { audit } from '../../lib/security/audit-interceptor.ts';
+import { amend } from '../../lib/core/request.ts';
+import { audit, auditLayers } from '../../lib/security/audit-interceptor.ts';
 import { createAuditTrail } from '../../lib/security/audit.ts';
 import type { AuditOptions } from '../../lib/security/audit.ts';
-import { failure, heldHandler, requestOf, scriptedHandler } from '../support/requests.ts';
+import { failure, heldHandler, readOf, requestOf, scriptedHandler } from '../support/requests.ts';
 import { temporaryDirectories } from '../support/temp-dir.ts';
 import { createVirtualClock } from '../support/virtual-clock.ts';
 
@@ -20,7 +21,7 @@ function audited(more: Partial<AuditOptions> = {}) {
       .split('\n')
       .slice(1)
       .map((line) => JSON.parse(line) as Record<string, unknown>);
-  return { layer: audit({ trail, clock }), trail, records, clock };
+  return { layer: audit({ trail, clock }), layers: auditLayers({ trail, clock }), trail, records, clock };
 }
 
 describe('the audit on the path', () => {
@@ -113,5 +114,69 @@ describe('the audit on the path', () => {
     expect(await answer).toEqual({ ok: 1 });
     expect(lost).toEqual(['denied']);
     await expect(layer(next)(requestOf())).rejects.toMatchObject({ code: 'denied' });
+  });
+
+  it('has one intent and one outcome of what never came to a server', async () => {
+    const { layers, records, trail } = audited();
+    const handle = layers.whole(scriptedHandler(failure('not_found')));
+    await expect(handle(requestOf({ server: undefined, target: 'typo' }))).rejects.toMatchObject({
+      code: 'not_found',
+    });
+    expect(records()).toMatchObject([
+      { kind: 'intent', target: 'typo' },
+      { kind: 'outcome', ok: false, code: 'not_found', delivery: 'unsent' },
+    ]);
+    expect(records()[0]).not.toHaveProperty('server');
+    trail.close();
+  });
+
+  it('has one pair also of what is asked of a second server', async () => {
+    const { layers, records, trail } = audited();
+    const next = scriptedHandler(failure('not_found'), { contents: [] });
+    const inner = layers.before(next);
+    const handle = layers.whole((request) =>
+      inner(request).catch(() => inner(amend(request, { server: 'beta' }))),
+    );
+    await handle(readOf('x://y'));
+    expect(records().map(({ kind, server, event }) => [kind, server, event])).toEqual([
+      ['intent', 'alpha', undefined],
+      ['event', 'beta', 'asked again'],
+      ['outcome', undefined, undefined],
+    ]);
+    trail.close();
+  });
+
+  it('lets nothing pass that comes after the outcome', async () => {
+    const { layers, records, trail } = audited();
+    const next = scriptedHandler({});
+    const inner = layers.before(next);
+    const late = failure('deadline_exceeded');
+    const request = requestOf();
+    await expect(layers.whole(() => Promise.reject(late))(request)).rejects.toBe(late);
+    await expect(inner(request)).rejects.toMatchObject({ code: 'cancelled', delivery: 'unsent' });
+    expect(next.requests).toEqual([]);
+    expect(records()).toHaveLength(2);
+    trail.close();
+  });
+
+  it('tells nothing more of an operation whose intent could not be written', async () => {
+    let full = false;
+    const { layer, records, trail } = audited({
+      write: (fd, bytes, offset, length) => {
+        if (!full) return writeSync(fd, bytes, offset, length);
+        throw Object.assign(new Error('no space left on device'), { code: 'ENOSPC' });
+      },
+      onFailure: 'refuse',
+    });
+    full = true;
+    await expect(layer(scriptedHandler({}))(requestOf())).rejects.toMatchObject({ code: 'denied' });
+    full = false;
+    await layer(scriptedHandler({}))(requestOf());
+    expect(records().map(({ kind, event, lost }) => [kind, event, lost])).toEqual([
+      ['event', 'audit.gap', 1],
+      ['intent', undefined, undefined],
+      ['outcome', undefined, undefined],
+    ]);
+    trail.close();
   });
 });
