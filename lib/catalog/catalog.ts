@@ -213,6 +213,8 @@ function nameAgain(servers: Map<string, ServerEntry>, touched: ReadonlySet<strin
 class Snapshot implements Catalog {
   readonly state: State;
   readonly #lists = new Map<ListKind, readonly unknown[]>();
+  /** By the name as it was asked for, and only what was found: there are at most as many as names that are held. */
+  readonly #found = new Map<NamedKind, Map<string, unknown>>();
 
   constructor(state: State) {
     this.state = state;
@@ -288,6 +290,18 @@ class Snapshot implements Catalog {
   }
 
   #named<K extends NamedKind>(kind: K, name: string, options: LookupOptions | undefined): ListedOf<K> {
+    if (options !== undefined) return this.#lookUp(kind, name, options);
+    // Names are folded and compared once: this catalog never changes, and what is asked for once is asked for again.
+    let known = this.#found.get(kind)?.get(name);
+    if (known === undefined) {
+      known = this.#lookUp(kind, name, undefined);
+      const found = this.#found.get(kind) ?? new Map<string, unknown>();
+      this.#found.set(kind, found.set(name, known));
+    }
+    return known as ListedOf<K>;
+  }
+
+  #lookUp<K extends NamedKind>(kind: K, name: string, options: LookupOptions | undefined): ListedOf<K> {
     const admits = admission(options);
     const match = this.state.names.find(kind, name, admits);
     if (match.is === 'ambiguous') throw this.#ambiguous(kind, name, match.holders);

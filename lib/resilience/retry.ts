@@ -47,16 +47,23 @@ export function retry(options: RetryOptions): Interceptor {
     // Not async: a frame costs as much as the rest of this layer, for the many that do not fail.
     return (request) => {
       options.budget(request)?.deposit();
-      return next(request).then(undefined, (error: unknown) => {
-        const policy = options.policy(request);
-        // The ordinary failure, an answer or a refusal, does not pay for the loop.
-        if (policy === undefined || policy.retries < 1 || !isRetryable(error, request).retry) {
-          throw namedOutcome(error, request);
-        }
-        return again(next, request, TroupeError.from(error), policy, options);
-      });
+      return next(request).catch((error: unknown) => onFailure(next, request, error, options));
     };
   };
+}
+
+/** The ordinary failure, an answer or a refusal, does not pay for the loop. */
+function onFailure(
+  next: Handler,
+  request: Request,
+  error: unknown,
+  options: RetryOptions,
+): Promise<Response> {
+  const policy = options.policy(request);
+  if (policy === undefined || policy.retries < 1 || !isRetryable(error, request).retry) {
+    throw namedOutcome(error, request);
+  }
+  return again(next, request, TroupeError.from(error), policy, options);
 }
 
 /** Ends an attempt after its own time where another may follow. */

@@ -214,7 +214,7 @@ export class ReplicaPool {
     try {
       answer = candidate.handle(request);
     } catch (error) {
-      answer = Promise.reject(error as Error);
+      answer = Promise.reject(error);
     }
     return answer.then(
       (response) => {

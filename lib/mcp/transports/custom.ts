@@ -143,7 +143,7 @@ class CustomChannel implements Channel {
     });
   }
 
-  send(message: RpcMessage, options?: SendOptions): Promise<void> {
+  send(message: RpcMessage, options?: SendOptions): void | Promise<void> {
     const transport = this.#transport;
     if (transport === undefined || !this.#opened || this.#over) {
       throw this.#error('connection_lost', 'the transport is not open', { delivery: 'unsent' });
@@ -159,15 +159,10 @@ class CustomChannel implements Channel {
     } catch (error) {
       throw this.#sendFault(error, id);
     }
-    return this.#sent(sent, id);
-  }
-
-  async #sent(sent: unknown, id: RequestId | undefined): Promise<void> {
-    try {
-      await sent;
-    } catch (error) {
+    if (!isThenable(sent)) return undefined;
+    return (sent instanceof Promise ? sent : Promise.resolve(sent)).catch((error: unknown) => {
       throw this.#sendFault(error, id);
-    }
+    });
   }
 
   #withStream(id: RequestId, options: SendOptions | undefined): SdkSendOptions {
@@ -328,6 +323,10 @@ class CustomChannel implements Channel {
   #error(code: ErrorCode, detail: string, facts: ErrorFacts = {}): TroupeError {
     return new TroupeError(code, detail, { ...facts, server: this.#server });
   }
+}
+
+function isThenable(value: unknown): value is PromiseLike<void> {
+  return typeof (value as { then?: unknown } | undefined)?.then === 'function';
 }
 
 function nameOfClass(value: unknown): string | undefined {
