@@ -1,5 +1,6 @@
 import type {
   AuthConfig,
+  CredentialScope,
   CrossAppConfig,
   IdentityProviderConfig,
   OAuthConfig,
@@ -29,6 +30,17 @@ const TIMEOUT: NumberOption = {
   unit: 'ms',
   about: 'one round of authorization',
 };
+/** Long enough for a person who is asked to agree in a browser. */
+const IDLE_MS = 900_000;
+const IDLE: NumberOption = {
+  value: IDLE_MS,
+  min: 1,
+  max: 86_400_000,
+  whole: true,
+  unit: 'ms',
+  about: 'without a request of a principal',
+};
+const SCOPES: ReadonlySet<string> = new Set<CredentialScope>(['server', 'tenant', 'principal']);
 const PORT: NumberOption = {
   value: 0,
   min: 1,
@@ -63,10 +75,33 @@ export function readAuth(fields: Fields, reading: Reading): AuthConfig | undefin
   if (other !== undefined) throw invalid(given.place(other), `stands beside ${way}`, 'keep one of the two');
   const dpop = given.boolean('dpop') ?? false;
   const timeoutMs = given.number('timeoutMs', TIMEOUT) ?? TIMEOUT_MS;
-  if (key === 'oauth' || way === undefined) return Object.freeze({ ...readOAuth(given), dpop, timeoutMs });
+  const idleMs = given.number('idleMs', IDLE) ?? IDLE_MS;
+  const per = scopeGiven(given);
+  if (key === 'oauth' || way === undefined) {
+    return Object.freeze({ ...readOAuth(given), dpop, timeoutMs, per: per ?? 'principal', idleMs });
+  }
   const result = readWay(way, given, dpop);
   given.nothingElse();
-  return Object.freeze({ ...result, timeoutMs });
+  return Object.freeze({ ...result, timeoutMs, per: per ?? usualScope(result), idleMs });
+}
+
+function scopeGiven(given: Fields): CredentialScope | undefined {
+  const per = given.text('per');
+  if (per === undefined || SCOPES.has(per)) return per as CredentialScope | undefined;
+  throw invalid(given.place('per'), `is "${per}"`, 'give server, tenant or principal');
+}
+
+/** What belongs to a person is nobody else's unless somebody says so; a function that takes no parameter knows no person. */
+function usualScope(auth: WithoutTimeout): CredentialScope {
+  if (auth.kind === 'oauth') return 'principal';
+  const source =
+    auth.kind === 'bearer'
+      ? auth.token
+      : auth.kind === 'crossApp'
+        ? auth.identityProvider?.idToken
+        : undefined;
+  const asserts = auth.kind === 'crossApp' && (auth.assertion?.length ?? 0) > 1;
+  return asserts || (typeof source === 'function' && source.length > 0) ? 'principal' : 'server';
 }
 
 function readWay(way: (typeof WAYS)[number], given: Fields, dpop: boolean): WithoutTimeout {
@@ -231,7 +266,13 @@ function scopeOf(group: Fields): { readonly scope?: string } {
 /** An object with behaviour stays the object it is. */
 function provider(written: object, at: At): AuthConfig {
   if (isProvider(written))
-    return Object.freeze({ kind: 'provider', provider: written, timeoutMs: TIMEOUT_MS });
+    return Object.freeze({
+      kind: 'provider',
+      provider: written,
+      timeoutMs: TIMEOUT_MS,
+      per: 'server',
+      idleMs: IDLE_MS,
+    });
   throw invalid(
     at,
     'is no provider of the MCP SDK',
@@ -276,6 +317,6 @@ function expandedDeep(value: unknown, at: At, reading: Reading, depth: number): 
 
 type WithoutTimeout = AuthConfig extends infer A
   ? A extends AuthConfig
-    ? Omit<A, 'timeoutMs'>
+    ? Omit<A, 'timeoutMs' | 'per' | 'idleMs'>
     : never
   : never;

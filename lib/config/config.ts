@@ -238,8 +238,22 @@ export interface ToolSelection {
   readonly exclude: readonly string[];
 }
 
-/** A token, or where to get one. A function is asked once, and again when the server has refused what it gave. */
-export type TokenSource = string | (() => string | undefined | Promise<string | undefined>);
+/** Whose credentials are asked for. */
+export interface CredentialContext {
+  readonly server: string;
+  /** `undefined` where all share them (`per: 'server'`), where a tenant does, and for requests on nobody's behalf. */
+  readonly principal: Principal | undefined;
+  /** With `per: 'tenant'`: the principal's tenant, or its id where it has none. */
+  readonly tenant: string | undefined;
+}
+
+/**
+ * A token, or where to get one. A function is asked once per credential scope, and again when the server has refused
+ * what it gave.
+ */
+export type TokenSource =
+  | string
+  | ((context: CredentialContext) => string | undefined | Promise<string | undefined>);
 
 /** Authorization code with PKCE: someone agrees in a browser that the host opens (event `auth.required`). */
 export interface OAuthConfig {
@@ -253,7 +267,9 @@ export interface OAuthConfig {
   readonly clientName?: string | undefined;
   readonly scope?: string | undefined;
   /** Called beside the event; must not open anything but a browser. */
-  readonly onRedirect?: ((authorizationUrl: URL) => void | Promise<void>) | undefined;
+  readonly onRedirect?:
+    | ((authorizationUrl: URL, context: CredentialContext) => void | Promise<void>)
+    | undefined;
 }
 
 export interface ClientCredentialsConfig {
@@ -285,7 +301,9 @@ export interface CrossAppConfig {
   readonly clientId: string;
   readonly clientSecret: string;
   readonly clientName?: string | undefined;
-  readonly assertion?: ((request: GrantRequest) => string | Promise<string>) | undefined;
+  readonly assertion?:
+    | ((request: GrantRequest, context: CredentialContext) => string | Promise<string>)
+    | undefined;
   readonly identityProvider?: IdentityProviderConfig | undefined;
 }
 
@@ -316,7 +334,16 @@ export type AuthConfig = (
 ) & {
   /** For one round with an authorization server, or one call of the host, milliseconds. */
   readonly timeoutMs: number;
+  /**
+   * Who shares the credentials, and with them connections, sessions, lists and what is remembered. Default: `principal`
+   * for `oauth` (somebody agreed for themselves) and for token functions that take a parameter, else `server`.
+   */
+  readonly per: CredentialScope;
+  /** The connections of a principal (tenant) that has asked nothing for this long are closed and forgotten, milliseconds. */
+  readonly idleMs: number;
 };
+
+export type CredentialScope = 'server' | 'tenant' | 'principal';
 
 export interface ResolvedServer {
   readonly name: string;
@@ -592,6 +619,9 @@ export interface AuthInput {
   readonly crossApp?: (CrossAppConfig & Issuer) | undefined;
   readonly dpop?: boolean | undefined;
   readonly timeoutMs?: number | undefined;
+  /** Who shares them: `server` (everybody), `tenant`, `principal`. */
+  readonly per?: CredentialScope | undefined;
+  readonly idleMs?: number | undefined;
 }
 
 export type CacheInput =

@@ -428,7 +428,7 @@ export const OPTION_ROWS: readonly OptionRow[] = [
     'server',
     'auth',
     'none',
-    'credentials towards the server: one of `bearer`, `oauth`, `clientCredentials`, `privateKeyJwt`, `crossApp`, or a provider of the MCP SDK; `dpop`, `timeoutMs` (30000 ms, one round)',
+    'credentials towards the server: one of `bearer`, `oauth`, `clientCredentials`, `privateKeyJwt`, `crossApp`, or a provider of the MCP SDK; `dpop`, `timeoutMs` (30000 ms, one round), `per` (`server`, `tenant` or `principal`: who shares them and the connections), `idleMs` (900000 ms, after which connections of one principal are closed)',
   ),
   row(
     'server',

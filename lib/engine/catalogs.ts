@@ -24,7 +24,12 @@ export interface Catalogs {
   listed(server: Server, replica: Replica, kind: ListKind, list: RawList): void;
   /** A server has lost or found its last connection: its items are stale, or not any more. */
   connectionChanged(server: Server): void;
-  readonly aggregate: (kind: ListKind, outcomes: readonly ListOutcome[]) => ListResult;
+  /** Of this catalog, or of one that a principal has; `pinName`: by which name the tools of a server are pinned there. */
+  readonly aggregate: (
+    kind: ListKind,
+    outcomes: readonly ListOutcome[],
+    of?: { readonly catalog: Catalog; readonly pinName: (server: string) => string },
+  ) => ListResult;
   readonly counts: (server: string) => Json;
   forget(server: string): void;
   reorder(names: readonly string[]): void;
@@ -120,9 +125,9 @@ export function createCatalogs(deps: {
         put(server.name, staleInventory(known, server.error ?? lost(server.name)), LIST_KINDS);
     },
 
-    aggregate(kind, outcomes) {
+    aggregate(kind, outcomes, of) {
       const failed = new Map(outcomes.map(({ server, error }) => [server, error]));
-      const parts = catalog.parts(kind, [...failed.keys()]).map((part) => {
+      const parts = (of?.catalog ?? catalog).parts(kind, [...failed.keys()]).map((part) => {
         const error = failed.get(part.server);
         return error === undefined ? part : { ...part, failure: error, stale: true };
       });
@@ -135,7 +140,9 @@ export function createCatalogs(deps: {
       const items =
         held === undefined
           ? merged.items
-          : merged.items.filter(({ server, originalName }) => !held(server, originalName));
+          : merged.items.filter(
+              ({ server, originalName }) => !held(of?.pinName(server) ?? server, originalName),
+            );
       return { items, failures: merged.failures, ttlMs: merged.ttlMs, cacheScope: merged.cacheScope };
     },
 

@@ -1,8 +1,6 @@
-import type { Catalog } from '../catalog/catalog.ts';
 import type { Config, ResolvedServer } from '../config/config.ts';
 import { createClock, type Clock } from '../core/clock.ts';
 import { TroupeError } from '../core/errors.ts';
-import type { ListKind } from '../core/events.ts';
 import type { Handler } from '../core/interceptor.ts';
 import type { Json } from '../core/json-rpc.ts';
 import { silentLogger } from '../core/ports.ts';
@@ -21,10 +19,9 @@ import { createStartGate } from '../supervision/start-gate.ts';
 import { createEventBus, type EventBus } from '../telemetry/event-bus.ts';
 import { cleanBus, cleanError, cleanLogger, createInfoCleaner } from './clean.ts';
 import { createCatalogs, type Catalogs } from './catalogs.ts';
-import type { ExplainRequest, ListResult } from './contract.ts';
+import type { ExplainRequest } from './contract.ts';
 import { createInboundDoor } from './inbound.ts';
 import { createLink } from './links.ts';
-import type { ListOutcome } from './listing.ts';
 import { buildPipeline } from './pipeline.ts';
 import {
   createRequestFactory,
@@ -34,6 +31,8 @@ import {
 } from './request-factory.ts';
 import { holderOf, locate, unknownTo, type ResolveDeps } from './resolve.ts';
 import { keysOf, recentSecrets, secretsOf } from './secrets.ts';
+import { bound, scopeOf, serverOfScope, type CredentialScope } from './credential-scope.ts';
+import { Scopes, type Scoped } from './scopes.ts';
 import { Server, type ServerDeps } from './server.ts';
 import { takeSnapshot } from './snapshot.ts';
 import { stateFile } from './state-file.ts';
@@ -58,21 +57,17 @@ export interface EngineParts {
   timeoutMs(shape: RequestShape): number;
   /** By name, in order of declaration. */
   readonly servers: ReadonlyMap<string, Server>;
-  catalog(): Catalog;
-  /** Whether the server has ever said what it has of this kind. */
-  knows(server: string, kind: ListKind): boolean;
+  /** Connections and lists of principals, where credentials differ. */
+  readonly scopes: Scopes;
   snapshot(): FleetSnapshot;
-  listed(kind: ListKind, outcomes: readonly ListOutcome[]): ListResult;
+  readonly listed: Catalogs['aggregate'];
   /** How many items of each kind a server lists. */
   counts(server: string): Json;
   subscribe(
     uri: string,
     listener: ResourceListener,
     options: RequestOptions | undefined,
-    begin: (
-      shape: RequestShape,
-      options: RequestOptions | undefined,
-    ) => { request: Request; done: () => void },
+    begin: (shape: RequestShape, options: RequestOptions | undefined) => Request,
   ): Promise<Subscription>;
   addServer(config: ResolvedServer): Server;
   removeServer(name: string, graceMs: number): Promise<void>;
@@ -108,10 +103,24 @@ export function compileEngine(config: Config): EngineParts {
   const views = new Views(subscriberFailed);
   const cleanInfo = createInfoCleaner(redactor);
   const snapshot = (): FleetSnapshot =>
-    takeSnapshot(clock.wallTime(), servers.values(), {
+    takeSnapshot(clock.wallTime(), scopes.all(), {
       error: (error) => cleanError(error, redactor),
       info: cleanInfo,
     });
+  /** As configured: callbacks for credentials are bound to nobody yet. */
+  const written = new Map<string, ResolvedServer>();
+  const scopes: Scopes = new Scopes({
+    clock,
+    principal: config.principal,
+    servers,
+    catalogs,
+    create: ({ name }, scope) => createScoped(written.get(name) as ResolvedServer, scope),
+    onDropped: (server, pinName) => {
+      trust.forget(pinName);
+      for (const { connection } of server.replicas) views.end(connection.id);
+      fleet.publish(snapshot());
+    },
+  });
   const fleet = createFleetStream(snapshot());
   const requests = createRequestFactory({ clock, principal: config.principal });
   const trust = createTrust({
@@ -121,7 +130,8 @@ export function compileEngine(config: Config): EngineParts {
     bus,
     redactor,
     servers: () => (servers.size === 0 ? config.servers.map(({ name }) => name) : servers.keys()),
-    catalog: () => catalogs.current(),
+    catalog: (principal) => scopes.view(principal).catalog(),
+    pinName: (server, principal) => scopes.view(principal).pinName(server),
     unknown: (request) => unknownTo(request, resolving),
   });
   const inbound = createInboundDoor({
@@ -177,15 +187,67 @@ export function compileEngine(config: Config): EngineParts {
     (pattern, kind) => compileGlob(pattern, { kind }),
     new Set(config.servers.map((server) => server.name)),
   );
+  /** The server once more, under other credentials: what it is told, lists and keeps is its scope's alone. */
+  const createScoped = (server: ResolvedServer, scope: CredentialScope): Scoped => {
+    const own = serverOfScope(server, scope);
+    const { label, context } = scope;
+    const { principal } = context;
+    const pinName = `${server.name}@${label}`;
+    const lists = createCatalogs({
+      config: { ...config, servers: [own] },
+      clock,
+      bus,
+      trust: () => ({
+        review: (reviewed, tools) => trust.review({ ...reviewed, name: pinName }, tools),
+        held: trust.held,
+      }),
+    });
+    const scoped = new Server(own, {
+      ...deps,
+      inbound: {
+        ...inbound,
+        door: (name, id) => inbound.door(name, id, principal),
+        logged: (name, params) => inbound.logged(name, params, principal),
+      },
+      tokens:
+        deps.tokens === undefined
+          ? undefined
+          : () => (deps.tokens as NonNullable<typeof deps.tokens>)(pinName),
+      verdicts: {
+        get: (key) => verdicts.get(`${key}@${label}`),
+        put: (key, verdict) => verdicts.put(`${key}@${label}`, verdict),
+        drop: (key) => verdicts.drop(`${key}@${label}`),
+      },
+      onListed: (of, replica, kind, list) => lists.listed(of, replica, kind, list),
+      onChange: (of, replica, to) => {
+        views.moved(replica.connection.id, to);
+        lists.connectionChanged(of);
+        fleet.publish(snapshot());
+      },
+    });
+    for (const { connection } of scoped.replicas) views.begin(connection.id);
+    return { server: scoped, catalogs: lists };
+  };
+  /** The server itself, with the credentials of the engine: where they belong to principals, those of its own. */
+  const ownOf = (server: ResolvedServer): ResolvedServer => {
+    const scope = scopeOf(server, config.principal);
+    const own = bound(
+      server,
+      scope?.context ?? { server: server.name, principal: undefined, tenant: undefined },
+    );
+    // A host that is asked for tokens by principal has none for nobody: that is not tried before somebody asks so.
+    const asks = server.auth !== undefined && server.auth.per !== 'server' && server.auth.kind !== 'oauth';
+    return asks && scope === undefined ? { ...own, lazy: true } : own;
+  };
   const resolving: ResolveDeps = {
-    catalog: catalogs.current,
-    knows: catalogs.knows,
-    servers,
+    view: (principal) => scopes.view(principal),
     rules,
     sight: trust.sight,
   };
   const handle = buildPipeline({
-    ...resolving,
+    rules,
+    servers,
+    scopes,
     config,
     clock,
     random,
@@ -214,8 +276,7 @@ export function compileEngine(config: Config): EngineParts {
     requests,
     handle,
     servers,
-    catalog: catalogs.current,
-    knows: catalogs.knows,
+    scopes,
     snapshot,
     listed: catalogs.aggregate,
     counts: catalogs.counts,
@@ -226,9 +287,7 @@ export function compileEngine(config: Config): EngineParts {
         options,
         begin,
         clock,
-        servers,
-        catalog: catalogs.current,
-        knows: catalogs.knows,
+        view: (principal) => scopes.view(principal),
         guard: trust.guard,
       }),
     trust,
@@ -236,7 +295,7 @@ export function compileEngine(config: Config): EngineParts {
       const ref = params?.['ref'] as Json | undefined;
       const target = params?.['name'] ?? params?.['uri'] ?? ref?.['name'] ?? ref?.['uri'];
       const shape = { method, params, server, target: typeof target === 'string' ? target : undefined };
-      const { request } = requests.create(
+      const request = requests.create(
         shape,
         principal === undefined ? undefined : { principal },
         config.timeoutMs,
@@ -246,8 +305,10 @@ export function compileEngine(config: Config): EngineParts {
     clean: (error) => cleanError(error, redactor),
     redacted: (value) => redactor.value(value) as Json,
     addServer(server) {
-      const added = new Server(server, deps);
+      written.set(server.name, server);
+      const added = new Server(ownOf(server), deps);
       servers.set(server.name, added);
+      scopes.changed();
       // They stay known when the server goes: what has been logged of it may still be on its way.
       for (const secret of secretsOf(server)) redactor.add(secret);
       trust.fleetChanged();
@@ -261,8 +322,12 @@ export function compileEngine(config: Config): EngineParts {
     async removeServer(name, graceMs) {
       const removed = servers.get(name);
       if (removed === undefined) return;
-      await removed.stop(graceMs);
+      await Promise.all([removed.stop(graceMs), scopes.remove(name, graceMs)]);
       if (servers.get(name) === removed) servers.delete(name);
+      scopes.changed();
+      // One that a request has made while the others ended.
+      await scopes.remove(name, graceMs);
+      written.delete(name);
       catalogs.forget(name);
       trust.forget(name);
       trust.fleetChanged();
@@ -277,7 +342,7 @@ export function compileEngine(config: Config): EngineParts {
       connections.dispose();
       fleet.publish(snapshot());
       fleet.complete();
-      for (const server of servers.values())
+      for (const server of scopes.all())
         for (const { connection } of server.replicas) views.end(connection.id);
       bus.emit({ type: 'engine.stopped', at: clock.wallTime() });
       trust.close();

@@ -73,7 +73,7 @@ class TroupeEngine implements Engine {
     this.#handle = this.#parts.handle;
     this.#supervisor = new Supervisor({
       clock: this.#clock,
-      members: () => [...this.#parts.servers.values()],
+      members: () => [...this.#parts.scopes.all()],
       onStopped: () => this.#parts.dispose(),
     });
     try {
@@ -92,6 +92,7 @@ class TroupeEngine implements Engine {
   }
 
   stop(options?: { readonly graceMs?: number | undefined }): Promise<void> {
+    this.#parts.scopes.close();
     return this.#supervisor.stop(options?.graceMs ?? this.#config.stop.graceMs);
   }
 
@@ -205,13 +206,13 @@ class TroupeEngine implements Engine {
   }
 
   connection(id: string): ConnectionView {
-    for (const server of this.#parts.servers.values()) {
+    for (const server of this.#parts.scopes.all()) {
       for (const replica of server.replicas) {
         const only = server.replicas.length === 1 && server.name === id;
         if (replica.connection.id === id || only) return this.#parts.views.view(server, replica);
       }
     }
-    const known = [...this.#parts.servers.values()].flatMap((s) => s.replicas.map((r) => r.connection.id));
+    const known = [...this.#parts.scopes.all()].flatMap((s) => s.replicas.map((r) => r.connection.id));
     throw new TroupeError('not_found', `no connection "${id}"; there are ${known.join(', ') || 'none'}`);
   }
 
@@ -231,7 +232,7 @@ class TroupeEngine implements Engine {
   }
 
   async authorize(name: string, answer?: Json): Promise<void> {
-    const server = this.#server(name);
+    const server = this.#parts.scopes.find(name)?.server ?? this.#server(name);
     if (answer !== undefined && !isJson(answer))
       throw new TroupeError(
         'invalid_request',
@@ -247,8 +248,8 @@ class TroupeEngine implements Engine {
   }
 
   async approve(server: string, tool?: string): Promise<void> {
-    this.#server(server);
-    this.#parts.trust.approve(server, tool);
+    const pinned = this.#parts.scopes.find(server)?.pinName ?? this.#server(server).name;
+    this.#parts.trust.approve(pinned, tool);
   }
 
   explain(request: ExplainRequest): Promise<Explanation> {

@@ -16,8 +16,11 @@ const ELSEWHERE: ReadonlySet<ErrorCode> = new Set([
  * When a server cannot take a request, those declared equivalent are asked, in order; only with what is certain not to
  * have run, or changes nothing. The declaration says that they mean the same by the same name.
  */
-export function failover(servers: ReadonlyMap<string, Server>): Interceptor {
+export function failover(
+  serversOf: (principal: Request['principal']) => ReadonlyMap<string, Server>,
+): Interceptor {
   return (next) => (request) => {
+    const servers = serversOf(request.principal);
     const server = servers.get(request.server ?? '');
     if (server === undefined || server.config.equivalentTo.length === 0) return next(request);
     return inTurn(next, request, server.config.equivalentTo, servers);

@@ -12,10 +12,10 @@ import type { HostDoor } from '../mcp/session/session.ts';
  * elicitation and roots are requests, log messages are told; each comes with the server's name.
  */
 export interface Inbound {
-  /** The door of one connection. */
-  door(server: string, connection: string): HostDoor;
+  /** The door of one connection; `principal`: whose it is. Default: the engine's. */
+  door(server: string, connection: string, principal?: Principal): HostDoor;
   /** A log message of a server. */
-  logged(server: string, params: Json | undefined): void;
+  logged(server: string, params: Json | undefined, principal?: Principal): void;
   /** Answers a request of a server: pushed by a legacy one, or found in an `input_required` result of a modern one. */
   answer(from: Asker, method: string, params: Json | undefined, signal: AbortSignal): Promise<Json>;
 }
@@ -110,15 +110,14 @@ export function createInboundDoor(options: InboundOptions): Inbound {
 
   return {
     answer,
-    door: (server, connection) => ({
+    door: (server, connection, principal = options.principal) => ({
       capabilities,
-      ask: (method, params, signal) =>
-        answer({ server, connection, principal: options.principal }, method, params, signal),
+      ask: (method, params, signal) => answer({ server, connection, principal }, method, params, signal),
     }),
-    logged(server, params) {
+    logged(server, params, principal = options.principal) {
       if (host.log === undefined) return;
       try {
-        const done = host.log(params ?? {}, { server, principal: options.principal, signal: NEVER });
+        const done = host.log(params ?? {}, { server, principal, signal: NEVER });
         if (done instanceof Promise)
           done.catch((error: unknown) =>
             logger.warn('host.log rejected', { server, error: errorText(error) }),

@@ -23,31 +23,32 @@ export async function listServers(
   options: RequestOptions | undefined,
   defaultTimeoutMs: number,
 ): Promise<ListResult> {
-  const { request, done } = parts.requests.create(
+  const request = parts.requests.create(
     { method: LIST_METHODS[kind], params: undefined, target: undefined },
     options,
     defaultTimeoutMs,
   );
+  const { servers, knows, catalog, pinName } = parts.scopes.view(request.principal);
   const timeoutMs = request.deadline - request.startedAt;
   const disarm = expire(parts.clock, request.cancellation, timeoutMs, LIST_METHODS[kind]);
   try {
     const wanted = options?.servers;
     if (wanted !== undefined)
       for (const name of wanted)
-        if (!parts.servers.has(name)) throw new TroupeError('not_found', `no server "${name}"`);
-    const asked = [...parts.servers.values()].filter((server) => wanted?.includes(server.name) ?? true);
+        if (!servers.has(name)) throw new TroupeError('not_found', `no server "${name}"`);
+    const asked = [...servers.values()].filter((server) => wanted?.includes(server.name) ?? true);
     const again = request.cache !== 'use';
     const outcomes = await Promise.all(
       asked.map((server) =>
         ensureListed(server, kind, {
           cancellation: request.cancellation,
           again,
-          knows: (name) => parts.knows(name, kind),
+          knows: (name) => knows(name, kind),
         }),
       ),
     );
     if (options?.signal?.aborted === true) request.cancellation.throwIfCancelled();
-    const listed = parts.listed(kind, outcomes);
+    const listed = parts.listed(kind, outcomes, { catalog: catalog(), pinName });
     const failures = listed.failures.map((row) => {
       const error = parts.clean(row.error);
       return { ...row, message: error.message, error };
@@ -55,7 +56,7 @@ export async function listServers(
     return await seenBy(parts, kind, request, { ...listed, failures });
   } finally {
     disarm();
-    done();
+    request.cancellation.settled();
   }
 }
 

@@ -1,7 +1,5 @@
-import type { Catalog } from '../catalog/catalog.ts';
 import type { Config } from '../config/config.ts';
 import type { Clock } from '../core/clock.ts';
-import type { ListKind } from '../core/events.ts';
 import { compose, type Handler, type Interceptor } from '../core/interceptor.ts';
 import type { Json } from '../core/json-rpc.ts';
 import type { Request } from '../core/request.ts';
@@ -21,6 +19,7 @@ import type { EventBus } from '../telemetry/event-bus.ts';
 import { failover, hasStandIn } from './failover.ts';
 import type { Inbound } from './inbound.ts';
 import { resolve } from './resolve.ts';
+import type { Scopes, View } from './scopes.ts';
 import type { Trust } from './trust.ts';
 
 import type { Server } from './server.ts';
@@ -32,8 +31,7 @@ export interface PipelineDeps {
   readonly logger: Logger;
   readonly bus: EventBus;
   readonly servers: ReadonlyMap<string, Server>;
-  readonly catalog: () => Catalog;
-  readonly knows: (server: string, kind: ListKind) => boolean;
+  readonly scopes: Pick<Scopes, 'server' | 'view'>;
   readonly inbound: Inbound;
   readonly connections: ConnectionPool;
   readonly rules: RoutingRules;
@@ -41,9 +39,9 @@ export interface PipelineDeps {
 }
 
 /** `logging/setLevel` in both eras: now and for each later session. */
-function logLevel(servers: ReadonlyMap<string, Server>): Interceptor {
+function logLevel(serverOf: (request: Request) => Server | undefined): Interceptor {
   return (next) => (request) => {
-    const server = request.method === 'logging/setLevel' ? servers.get(request.server ?? '') : undefined;
+    const server = request.method === 'logging/setLevel' ? serverOf(request) : undefined;
     return server === undefined
       ? next(request)
       : server.setLogLevel(String(request.params?.['level'])).then(() => NOTHING);
@@ -95,8 +93,13 @@ async function answerInput(
  * its reason.
  */
 export function buildPipeline(deps: PipelineDeps): Handler {
-  const { config, clock, random, servers, connections } = deps;
+  const { config, clock, random, servers, scopes, connections } = deps;
+  /** The server itself: its settings, budgets and limits are the same for everybody. */
   const serverOf = (request: Request): Server | undefined => servers.get(request.server ?? '');
+  /** The connections that this request may use, with their memory. */
+  const scopedOf = (request: Request): Server | undefined =>
+    scopes.server(request.server ?? '', request.principal);
+  const view = (principal: Request['principal']): View => scopes.view(principal);
   const path: readonly Interceptor[] = [
     // Total time: above everything, so that slow host interceptors, waiting for a connection, retries and rounds share it.
     deadline({ clock }),
@@ -106,9 +109,7 @@ export function buildPipeline(deps: PipelineDeps): Handler {
     ...config.interceptors,
     // From name to server: above everything that needs to know the server.
     resolve({
-      catalog: deps.catalog,
-      knows: deps.knows,
-      servers,
+      view,
       rules: deps.rules,
       sight: deps.trust.sight,
     }),
@@ -117,13 +118,13 @@ export function buildPipeline(deps: PipelineDeps): Handler {
     // not learn that it is held.
     ...deps.trust.layers,
     // The level outlives sessions, so the server keeps it; below resolve, since it needs the server.
-    logLevel(servers),
+    logLevel(scopedOf),
     // Above failover: what is remembered is asked of nobody. Reads only, opt-in for tools.
-    cache({ of: (request) => serverOf(request)?.cache }),
+    cache({ of: (request) => scopedOf(request)?.cache }),
     // Above retry, so that one shared call retries and not each caller; below cache, so that only misses coalesce.
     singleFlight(),
     // Above admission, so that each server on the list is asked under its own limits.
-    failover(servers),
+    failover((principal) => view(principal).servers),
     // Above retry, so that each round of `input_required` is a new pick and spends no retry budget.
     inputRounds({
       clock,
@@ -149,16 +150,16 @@ export function buildPipeline(deps: PipelineDeps): Handler {
         return server === undefined || server.replicas.length < 2 ? undefined : server.config.hedge;
       },
       budget: (request) => serverOf(request)?.retryBudget,
-      utilisation: (request) => serverOf(request)?.utilisation ?? 1,
+      utilisation: (request) => scopedOf(request)?.utilisation ?? 1,
     }),
   ];
   const route = createRoute({
-    pool: (server) => servers.get(server)?.pool,
+    pool: (server, { principal }) => scopes.server(server, principal)?.pool,
     // A connection that comes up is waited for, inside the deadline; one that is down is not, nor where another
     // server may answer at once.
     awaitReady: (server, request) => {
-      const found = servers.get(server);
-      return found === undefined || hasStandIn(found, servers)
+      const found = scopes.server(server, request.principal);
+      return found === undefined || hasStandIn(found, view(request.principal).servers)
         ? undefined
         : found.ready(request.cancellation);
     },

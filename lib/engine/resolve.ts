@@ -7,14 +7,13 @@ import { amend, type OperationClass, type Request } from '../core/request.ts';
 import type { RoutingRules } from '../routing/rules.ts';
 import { hasStandIn } from './failover.ts';
 import { ensureListed } from './listing.ts';
+import type { View } from './scopes.ts';
 import type { Server } from './server.ts';
 import type { Sight } from './trust.ts';
 
 export interface ResolveDeps {
-  readonly catalog: () => Catalog;
-  /** Whether the server has ever said what it has of this kind. */
-  readonly knows: (server: string, kind: ListKind) => boolean;
-  readonly servers: ReadonlyMap<string, Server>;
+  /** The servers and lists that a principal has. */
+  readonly view: (principal: Request['principal']) => View;
   /** The host's word on where resources are; it counts before what servers list. */
   readonly rules: RoutingRules;
   /** What the principal can know of; `undefined` without a policy. */
@@ -58,10 +57,11 @@ export function resolve(deps: ResolveDeps): Interceptor {
 /** The server that a request of this shape would go to by what is known now. */
 export function holderOf(request: Asked, deps: ResolveDeps): Server | undefined {
   const finder = FINDERS[request.method];
+  const { servers } = deps.view(request.principal);
   const found = finder === undefined ? undefined : attempt(finder, request, deps);
-  if (found !== undefined && !(found instanceof TroupeError)) return deps.servers.get(found.server);
-  if (deps.servers.size === 1) for (const server of deps.servers.values()) return server;
-  for (const server of deps.servers.values()) if (isLikely(server, request)) return server;
+  if (found !== undefined && !(found instanceof TroupeError)) return servers.get(found.server);
+  if (servers.size === 1) for (const server of servers.values()) return server;
+  for (const server of servers.values()) if (isLikely(server, request)) return server;
   return undefined;
 }
 
@@ -74,7 +74,7 @@ function isLikely({ name }: Server, { target }: Pick<Request, 'target'>): boolea
 export function locate(request: Request, deps: ResolveDeps): Request | undefined {
   const finder = FINDERS[request.method === 'resources/subscribe' ? 'resources/read' : request.method];
   if (finder === undefined) {
-    const [first, ...rest] = deps.servers.keys();
+    const [first, ...rest] = deps.view(request.principal).servers.keys();
     return request.server !== undefined || first === undefined || rest.length > 0
       ? request
       : amend(request, { server: first });
@@ -111,7 +111,7 @@ function tryFind(
   options: LookupOptions | undefined,
 ): Found | TroupeError {
   try {
-    return finder.find(request, deps.catalog(), options, deps.rules);
+    return finder.find(request, deps.view(request.principal).catalog(), options, deps.rules);
   } catch (error) {
     return TroupeError.from(error);
   }
@@ -157,7 +157,8 @@ function refOf({ params, target }: Request): Json {
 /** The caller named the server; an exposed name of that server is still turned into its own. */
 function given(request: Request, deps: ResolveDeps, next: Handler): Promise<Response> {
   const { server } = request;
-  if (server === undefined || !deps.servers.has(server)) return Promise.reject(noServer(server));
+  if (server === undefined || !deps.view(request.principal).servers.has(server))
+    return Promise.reject(noServer(server));
   const { sight } = deps;
   if (sight !== undefined) next = hiding(server, sight, next);
   request.facts.server = server;
@@ -183,7 +184,7 @@ function hiding(server: string, sight: Sight, next: Handler): Handler {
 
 /** A method that names nothing goes to the only server there is. */
 function only(request: Request, deps: ResolveDeps, next: Handler): Promise<Response> {
-  const [first, ...rest] = deps.servers.keys();
+  const [first, ...rest] = deps.view(request.principal).servers.keys();
   if (first === undefined)
     return Promise.reject(new TroupeError('not_found', 'the fleet is empty: there is no server to ask'));
   if (rest.length > 0) {
@@ -206,7 +207,8 @@ async function search(
   next: Handler,
 ): Promise<Response> {
   const { cancellation } = request;
-  const unknown = [...deps.servers.values()].filter((server) => !deps.knows(server.name, finder.kind));
+  const { servers, knows } = deps.view(request.principal);
+  const unknown = [...servers.values()].filter((server) => !knows(server.name, finder.kind));
   // A server whose name begins the exposed name is the likely holder; only if there is none, everybody is waited for.
   const likely = unknown.filter((server) => isLikely(server, request));
   const asked = likely.length > 0 ? likely : unknown;
@@ -221,7 +223,7 @@ async function search(
   if (found.code !== 'not_found') throw found;
   const failed = outcomes.find(({ error }) => error !== undefined);
   // It cannot say, but a server declared equivalent answers in its place: both mean the same by the same name.
-  const replaced = likely.find((server) => hasStandIn(server, deps.servers));
+  const replaced = likely.find((server) => hasStandIn(server, servers));
   if (replaced !== undefined && finder.kind !== 'resources' && request.method !== 'completion/complete') {
     const name = request.target?.slice(replaced.name.length + 2);
     return ask(request, { server: replaced.name, params: { ...request.params, name } }, deps, next);
@@ -244,7 +246,7 @@ async function search(
   }
   if (request.method !== 'resources/read') throw found;
   // Nobody lists it, but a resource may be readable all the same: whoever has resources is asked, in order.
-  const readers = [...deps.servers.values()].filter(
+  const readers = [...servers.values()].filter(
     (s) => s.connected?.connection.session?.supports('resources/read') === true,
   );
   const [first, ...others] = readers.map((server) => server.name);
@@ -255,7 +257,7 @@ async function search(
 function ask(request: Request, found: Found, deps: ResolveDeps, next: Handler): Promise<Response> {
   request.facts.server = found.server;
   const { server, params } = found;
-  const batch = request.batch || deps.servers.get(server)?.config.batch !== undefined;
+  const batch = request.batch || deps.view(request.principal).servers.get(server)?.config.batch !== undefined;
   const answer = next(
     amend(request, { server, params, batch, operation: operationOf(request, found, deps) }),
   );
@@ -270,7 +272,8 @@ const TELLING: ReadonlySet<ErrorCode> = new Set(['auth_required', 'queue_full', 
 /** What a server says of its own tools is a claim; it counts only where the server is trusted. */
 function operationOf(request: Request, found: Found, deps: ResolveDeps): OperationClass {
   const { annotations } = found;
-  if (annotations === undefined || deps.servers.get(found.server)?.config.trusted !== true)
+  if (annotations === undefined) return request.operation;
+  if (deps.view(request.principal).servers.get(found.server)?.config.trusted !== true)
     return request.operation;
   if (annotations['readOnlyHint'] === true) return 'read-only';
   return annotations['idempotentHint'] === true ? 'idempotent' : request.operation;

@@ -248,7 +248,7 @@ export class Server {
     this.#stopped = true;
     this.pool.stop();
     this.#deps.connections.dismiss(
-      this.name,
+      new Set(this.replicas.map(({ connection }) => connection.id)),
       new TroupeError('stopped', 'the engine has stopped', { server: this.name }),
     );
     await Promise.all(this.replicas.map(({ connection }) => connection.disconnect(graceMs)));

@@ -1,12 +1,11 @@
-import type { Catalog } from '../catalog/catalog.ts';
 import type { Clock } from '../core/clock.ts';
 import { TroupeError } from '../core/errors.ts';
-import type { ListKind } from '../core/events.ts';
 import type { Handler } from '../core/interceptor.ts';
 import type { Json } from '../core/json-rpc.ts';
 import { amend, type Request } from '../core/request.ts';
 import { ensureListed, expire, unless } from './listing.ts';
 import type { RequestOptions, RequestShape } from './request-factory.ts';
+import type { View } from './scopes.ts';
 import type { Server } from './server.ts';
 import type { ResourceListener, Subscription } from './watched-resources.ts';
 
@@ -17,23 +16,23 @@ export interface SubscribeCall {
   readonly begin: (
     shape: RequestShape,
     options: RequestOptions | undefined,
-  ) => { request: Request; done: () => void };
+  ) => Request;
   readonly clock: Clock;
-  readonly servers: ReadonlyMap<string, Server>;
-  readonly catalog: () => Catalog;
-  readonly knows: (server: string, kind: ListKind) => boolean;
+  /** The servers and lists that a principal has. */
+  readonly view: (principal: Request['principal']) => View;
   /** Audit and policy: a refusal is on record and nothing is sent. */
   readonly guard: (request: Request, work: Handler) => Promise<Json>;
 }
 
 /** Watches a resource at the server that has it, in the order of declaration; the first that accepts keeps it. */
 export async function subscribe(call: SubscribeCall): Promise<Subscription> {
-  const { uri, servers } = call;
-  const { request, done } = call.begin(
+  const { uri } = call;
+  const request = call.begin(
     { method: 'resources/subscribe', params: { uri }, target: uri },
     call.options,
   );
   const { cancellation } = request;
+  const view = call.view(request.principal);
   const disarm = expire(
     call.clock,
     cancellation,
@@ -41,10 +40,10 @@ export async function subscribe(call: SubscribeCall): Promise<Subscription> {
     `subscribing to ${uri}`,
   );
   try {
-    const holders = request.server === undefined ? await holdersOf(call, request) : [request.server];
+    const holders = request.server === undefined ? await holdersOf(uri, view, request) : [request.server];
     let refusal: TroupeError | undefined;
     for (const name of holders) {
-      const server = servers.get(name);
+      const server = view.servers.get(name);
       if (server === undefined) continue;
       try {
         let made: Subscription | undefined;
@@ -61,7 +60,7 @@ export async function subscribe(call: SubscribeCall): Promise<Subscription> {
     throw refusal ?? new TroupeError('not_found', 'the fleet is empty: there is no server to ask');
   } finally {
     disarm();
-    done();
+    cancellation.settled();
   }
 }
 
@@ -86,10 +85,10 @@ async function watchAt(
   return unless(cancellation, server.watched.add(uri, listener));
 }
 
-async function holdersOf(call: SubscribeCall, request: Request): Promise<readonly string[]> {
-  const listed = listedBy(call);
+async function holdersOf(uri: string, view: View, request: Request): Promise<readonly string[]> {
+  const listed = listedBy(uri, view);
   if (listed.length > 0) return listed;
-  const unknown = [...call.servers.values()].filter((server) => !call.knows(server.name, 'resources'));
+  const unknown = [...view.servers.values()].filter((server) => !view.knows(server.name, 'resources'));
   await Promise.all(
     unknown.map((server) =>
       ensureListed(server, 'resources', {
@@ -99,14 +98,14 @@ async function holdersOf(call: SubscribeCall, request: Request): Promise<readonl
       }),
     ),
   );
-  const found = listedBy(call);
+  const found = listedBy(uri, view);
   // Nobody lists it: whoever can be watched may have it all the same.
-  return found.length > 0 ? found : [...call.servers.keys()];
+  return found.length > 0 ? found : [...view.servers.keys()];
 }
 
-function listedBy(call: SubscribeCall): readonly string[] {
+function listedBy(uri: string, view: View): readonly string[] {
   try {
-    return call.catalog().resource(call.uri).servers;
+    return view.catalog().resource(uri).servers;
   } catch (error) {
     if (TroupeError.from(error).code === 'not_found') return [];
     throw error;

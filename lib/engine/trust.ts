@@ -79,7 +79,9 @@ export interface TrustDeps {
   readonly bus: EventBus;
   readonly redactor: Redactor;
   readonly servers: () => Iterable<string>;
-  readonly catalog: () => Catalog;
+  readonly catalog: (principal: Principal | undefined) => Catalog;
+  /** By which name the tools are pinned that a principal is shown: credentials of its own may show others. */
+  readonly pinName: (server: string, principal: Principal | undefined) => string;
   /** The very error for a name that nobody knows, as far as `principal` can know. */
   readonly unknown: (request: Request) => TroupeError;
 }
@@ -137,7 +139,7 @@ export function createTrust(deps: TrustDeps): Trust {
       }),
     );
   }
-  if (pins !== undefined) layers.push(quarantine(pins, seen));
+  if (pins !== undefined) layers.push(quarantine(pins, seen, deps.pinName));
 
   return {
     layers,
@@ -166,7 +168,7 @@ export function createTrust(deps: TrustDeps): Trust {
       const asked = located ?? request;
       const quarantined =
         asked.method === 'tools/call' && asked.server !== undefined
-          ? pins?.quarantined(asked.server, String(asked.params?.['name']))
+          ? pins?.quarantined(deps.pinName(asked.server, asked.principal), String(asked.params?.['name']))
           : undefined;
       const decision = engine === undefined ? NO_POLICY : await explained(engine, queryOf(asked, undefined));
       if (decision.effect === 'deny' || quarantined === undefined) return decision;
@@ -303,7 +305,7 @@ function sightOf(engine: PolicyEngine, deps: TrustDeps, builtIn: boolean): Sight
       if (!builtIn) return true;
       const reached = askPolicy(engine, { operation: 'server.connect', principal, server });
       if (!isThenable(reached) && reached.effect === 'allow') return false;
-      const inventory = deps.catalog().inventory(server);
+      const inventory = deps.catalog(principal).inventory(server);
       if (inventory === undefined) return true;
       return !(Object.keys(SUBJECTS) as ListKind[]).some((kind) => {
         const see = visible(principal, kind);
@@ -337,20 +339,28 @@ function permit(engine: PolicyEngine, { server, principal }: Asker, method: stri
 }
 
 /** Below policy: who may not know a tool shall not learn that it is held. Nothing that is held is called or shown. */
-function quarantine(pins: Pins, seen: ReadonlyMap<string, ReadonlyMap<string, string>>): Interceptor {
+function quarantine(
+  pins: Pins,
+  seen: ReadonlyMap<string, ReadonlyMap<string, string>>,
+  pinName: TrustDeps['pinName'],
+): Interceptor {
   return (next) => (request) => {
-    const { method, server } = request;
-    if (server === undefined) return next(request);
+    const { method, principal } = request;
+    if (request.server === undefined) return next(request);
+    const pinned = pinName(request.server, principal);
     if (method === 'tools/list')
-      return next(request).then((response) => withoutHeld(response, server, pins, seen.get(server)));
+      return next(request).then((response) => withoutHeld(response, pinned, pins, seen.get(pinned)));
     if (method !== 'tools/call') return next(request);
-    const held = pins.quarantined(server, String(request.params?.['name']));
-    return held === undefined ? next(request) : Promise.reject(refusal(held));
+    const held = pins.quarantined(pinned, String(request.params?.['name']));
+    return held === undefined ? next(request) : Promise.reject(refusal(held, request.server));
   };
 }
 
-function refusal({ server, tool, reason, detail, diff, fingerprint }: Quarantine): TroupeError {
-  return new TroupeError('denied', `${detail}; approve("${server}", "${tool}") accepts it`, {
+function refusal(
+  { server: pinned, tool, reason, detail, diff, fingerprint }: Quarantine,
+  server: string,
+): TroupeError {
+  return new TroupeError('denied', `${detail}; approve("${pinned}", "${tool}") accepts it`, {
     server,
     data: { reason, tool, diff, fingerprint },
   });

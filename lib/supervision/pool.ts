@@ -116,10 +116,10 @@ export class ConnectionPool {
     this.poke();
   }
 
-  /** The server goes: whoever waits for a connection to it is rejected. */
-  dismiss(server: string, error: TroupeError): void {
-    const dismissed = this.#waiters.filter(({ pooled }) => pooled.server === server);
-    this.#waiters = this.#waiters.filter(({ pooled }) => pooled.server !== server);
+  /** These connections go: whoever waits for one of them is rejected. */
+  dismiss(ids: ReadonlySet<string>, error: TroupeError): void {
+    const dismissed = this.#waiters.filter(({ pooled }) => ids.has(pooled.id));
+    this.#waiters = this.#waiters.filter(({ pooled }) => !ids.has(pooled.id));
     for (const { reject } of dismissed) reject(error);
   }
 

@@ -6,15 +6,47 @@ const read = (auth: unknown): unknown => {
   const result = resolved({ url, auth: auth as object }).auth;
   return result === undefined ? undefined : { ...result };
 };
-const OAUTH = { kind: 'oauth', redirectUrl: 'http://localhost/callback', dpop: false, timeoutMs: 30_000 };
+const SHARED = { timeoutMs: 30_000, per: 'server', idleMs: 900_000 };
+const OAUTH = {
+  ...SHARED,
+  kind: 'oauth',
+  redirectUrl: 'http://localhost/callback',
+  dpop: false,
+  per: 'principal',
+};
 
 describe('auth', () => {
   it('is a token, or a function that gets one', () => {
     const ask = (): string => 't';
-    expect(read({ bearer: 't' })).toEqual({ kind: 'bearer', token: 't', timeoutMs: 30_000 });
-    expect(read({ bearer: ask, timeoutMs: 5 })).toEqual({ kind: 'bearer', token: ask, timeoutMs: 5 });
-    expect(read({ token: 't' })).toEqual({ kind: 'bearer', token: 't', timeoutMs: 30_000 });
+    expect(read({ bearer: 't' })).toEqual({ kind: 'bearer', token: 't', ...SHARED });
+    expect(read({ bearer: ask, timeoutMs: 5 })).toEqual({
+      ...SHARED,
+      kind: 'bearer',
+      token: ask,
+      timeoutMs: 5,
+    });
+    expect(read({ token: 't' })).toEqual({ kind: 'bearer', token: 't', ...SHARED });
     expect(read(false)).toBeUndefined();
+  });
+
+  it("belongs to principals where it is a person's or asked for by person, to the server else, and as it is said", () => {
+    const per = (auth: object): unknown => (read(auth) as { per: unknown }).per;
+    expect(per({ bearer: 't' })).toBe('server');
+    expect(per({ bearer: () => 't' })).toBe('server');
+    expect(per({ bearer: (context: unknown) => String(context) })).toBe('principal');
+    expect(per({ oauth: {} })).toBe('principal');
+    expect(per({ oauth: {}, per: 'server' })).toBe('server');
+    expect(per({ bearer: (context: unknown) => String(context), per: 'tenant' })).toBe('tenant');
+    const identityProvider = { clientId: 'i', issuer: 'https://idp', idToken: (of: unknown) => String(of) };
+    expect(per({ crossApp: { clientId: 'c', clientSecret: 's', identityProvider } })).toBe('principal');
+    expect(
+      per({
+        crossApp: { clientId: 'c', clientSecret: 's', assertion: (_: unknown, of: unknown) => String(of) },
+      }),
+    ).toBe('principal');
+    expect(serverRefusal({ url, auth: { bearer: 't', per: 'person' } }).message).toContain(
+      'is "person"; give server, tenant or principal',
+    );
   });
 
   it('is OAuth in our words and in those of other hosts', () => {
@@ -40,7 +72,7 @@ describe('auth', () => {
   });
 
   it('is a grant in which nobody is asked', () => {
-    const common = { dpop: false, timeoutMs: 30_000, clientId: 'c' };
+    const common = { ...SHARED, dpop: false, clientId: 'c' };
     expect(
       read({ clientCredentials: { clientId: 'c', clientSecret: 's', expectedIssuer: 'https://i' } }),
     ).toEqual({
@@ -86,7 +118,7 @@ describe('auth', () => {
       { token: async () => 't' },
       { tokens: () => undefined, clientInformation: () => undefined },
     ]) {
-      expect(read(provider)).toEqual({ kind: 'provider', provider, timeoutMs: 30_000 });
+      expect(read(provider)).toEqual({ ...SHARED, kind: 'provider', provider });
     }
   });
 

@@ -1,5 +1,10 @@
-/** A token, or where to get one. A function is asked once, and again when the server has refused what it gave. */
-export type TokenSource = string | (() => string | undefined | Promise<string | undefined>);
+/**
+ * A token, or where to get one. A function is asked once, and again when the server has refused what it gave. Whose token
+ * it is has been settled by whoever made the credentials: callbacks of the host that ask for it are bound by then.
+ */
+export type TokenSource =
+  | string
+  | ((...context: never[]) => string | undefined | Promise<string | undefined>);
 
 export interface BearerOptions {
   readonly kind: 'bearer';
@@ -17,7 +22,7 @@ export interface OAuthOptions {
   readonly clientName?: string | undefined;
   readonly scope?: string | undefined;
   /** Beside the event `auth.required`. */
-  readonly onRedirect?: ((authorizationUrl: URL) => void | Promise<void>) | undefined;
+  readonly onRedirect?: ((authorizationUrl: URL, ...context: never[]) => void | Promise<void>) | undefined;
 }
 
 export interface ClientCredentialsOptions {
@@ -52,7 +57,7 @@ export interface CrossAppOptions {
   readonly clientSecret: string;
   readonly clientName?: string | undefined;
   /** Gives the grant itself; in place of `identityProvider`. */
-  readonly assertion?: ((request: GrantRequest) => string | Promise<string>) | undefined;
+  readonly assertion?: ((request: GrantRequest, ...context: never[]) => string | Promise<string>) | undefined;
   readonly identityProvider?: IdentityProviderOptions | undefined;
 }
 
