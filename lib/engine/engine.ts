@@ -284,9 +284,15 @@ class TroupeEngine implements Engine {
   /** Changes of the fleet happen one after the other. */
   #change(work: () => Promise<void>): Promise<void> {
     if (this.#supervisor.stopping) return Promise.reject(stopped());
-    const done = this.#changing.then(work).catch(this.#rethrow);
+    const done = this.#changing.then(() => this.#unlessStopping(work)).catch(this.#rethrow);
     this.#changing = done.catch(() => {});
     return done;
+  }
+
+  /** A stop that came meanwhile has ended what there was; what would be added now, nobody would end. */
+  #unlessStopping<T>(work: () => T): T {
+    if (this.#supervisor.stopping) throw stopped();
+    return work();
   }
 
   async #apply(next: Config): Promise<void> {
@@ -303,7 +309,7 @@ class TroupeEngine implements Engine {
     for (const name of [...plan.changed, ...plan.added]) {
       const config = byName.get(name);
       if (config === undefined) continue;
-      const server = this.#parts.addServer(config);
+      const server = this.#unlessStopping(() => this.#parts.addServer(config));
       if (this.#supervisor.running && !config.lazy) begun.push(server);
     }
     await Promise.all(begun.map((server) => this.#supervisor.begin(server)));

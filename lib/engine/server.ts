@@ -210,7 +210,12 @@ export class Server {
     const { connection } = replica;
     // One that is just being evicted has its place until it is gone.
     if (connection.state === 'Disconnecting') await connection.settled((state) => state !== 'Disconnecting');
-    await this.#deps.connections.enter(this.#pooled(replica), cancellation);
+    if (!this.#stopped) await this.#deps.connections.enter(this.#pooled(replica), cancellation);
+    if (this.#stopped) {
+      // Between the place being given and our hearing of it: what would start now, nobody would end.
+      this.#deps.connections.leave(connection.id);
+      throw new TroupeError('stopped', 'the engine has stopped', { server: this.name });
+    }
     if (connection.state === 'Disconnected') connection.wake();
     await this.#standing();
   }
