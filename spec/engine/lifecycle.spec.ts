@@ -153,6 +153,45 @@ describe('stop', () => {
     expect(logged(log, 'SIGTERM')).toBe(1);
   });
 
+  onLinux('by who hears that there is room starts nothing in that room', async () => {
+    const mark = `SPEC_MARK_${randomUUID()}`;
+    const env = { [mark]: '1' };
+    const troupe = engine({
+      servers: { first: stdio('good', '', env), second: stdio('good', '', env) },
+      pool: { maxConnections: 1 },
+      lazy: true,
+    });
+    await troupe.start();
+    await troupe.callTool('echo', { message: 'hi' }, { servers: ['first'] });
+    let stopping: Promise<void> | undefined;
+    // The place has been given to the other in this moment, who has not heard of it yet.
+    troupe.fleet$.subscribe(({ connections }) => {
+      const gone = connections.find(({ id }) => id === 'first')?.state === 'Disconnected';
+      if (gone) stopping ??= troupe.stop();
+    });
+    const waiting = failureOf(troupe.callTool('echo', { message: 'hi' }, { servers: ['second'] }));
+    expect(await waiting).toMatchObject({ code: 'stopped' });
+    await stopping;
+    expect(processesWith(mark)).toEqual([]);
+  });
+
+  onLinux('while a change is under way starts nothing afterwards', async () => {
+    const mark = `SPEC_MARK_${randomUUID()}`;
+    const env = { [mark]: '1' };
+    const troupe = engine({ servers: { old: stdio('ignore-sigterm', '', env) } });
+    await troupe.start();
+    const changes = [
+      failureOf(
+        troupe.reconfigure({ servers: { old: stdio('good', '', env), fresh: stdio('good', '', env) } }),
+      ),
+      failureOf(troupe.add('later', stdio('good', '', env))),
+    ];
+    await troupe.stop();
+    expect((await Promise.all(changes)).map(({ code }) => code)).toEqual(['stopped', 'stopped']);
+    expect(processesWith(mark)).toEqual([]);
+    expect(troupe.fleet.servers.map(({ name }) => name)).not.toContain('fresh');
+  });
+
   it('during a backoff ends the waiting', async () => {
     const troupe = engine({
       servers: { broken: stdio('exit', 3) },
