@@ -34,6 +34,7 @@ import { keysOf, recentSecrets, secretsOf } from './secrets.ts';
 import { bound, scopeOf, serverOfScope, type CredentialScope } from './credential-scope.ts';
 import { Scopes, type Scoped } from './scopes.ts';
 import { Server, type ServerDeps } from './server.ts';
+import { createSettled } from './settled.ts';
 import { takeSnapshot } from './snapshot.ts';
 import { stateFile } from './state-file.ts';
 import { subscribe } from './subscribe.ts';
@@ -256,6 +257,7 @@ export function compileEngine(config: Config): EngineParts {
     inbound,
     connections,
     trust,
+    onSettled: createSettled({ bus, clock, clean: (error) => cleanError(error, redactor) }),
   });
 
   /** Looking for the holder costs as much as a call in the catalog; where all have the same time nobody needs to know. */

@@ -117,34 +117,15 @@ class TroupeEngine implements Engine {
   }
 
   callTool(name: string, args?: Json, options?: RequestOptions): Promise<Json> {
-    return this.#run(() => {
-      const target = checkText(name, 'the name of the tool');
-      const given = checkArguments(args, 'the arguments of the tool');
-      return {
-        method: 'tools/call',
-        target,
-        params: given === undefined ? { name: target } : { name: target, arguments: given },
-      };
-    }, options);
+    return this.#run(toolCall, name, args, options);
   }
 
   readResource(uri: string, options?: RequestOptions): Promise<Json> {
-    return this.#run(() => {
-      const target = checkText(uri, 'the URI of the resource');
-      return { method: 'resources/read', target, params: { uri: target } };
-    }, options);
+    return this.#run(resourceRead, uri, undefined, options);
   }
 
   getPrompt(name: string, args?: Readonly<Record<string, string>>, options?: RequestOptions): Promise<Json> {
-    return this.#run(() => {
-      const target = checkText(name, 'the name of the prompt');
-      const given = checkArguments(args, 'the arguments of the prompt');
-      return {
-        method: 'prompts/get',
-        target,
-        params: given === undefined ? { name: target } : { name: target, arguments: given },
-      };
-    }, options);
+    return this.#run(promptGet, name, args, options);
   }
 
   async complete(
@@ -160,7 +141,7 @@ class TroupeEngine implements Engine {
       what === 'ref/prompt' ? checkText(ref['name'], 'ref.name') : checkText(ref['uri'], 'ref.uri');
     checkText(argument?.name, 'argument.name');
     const params = { ref, argument, ...(options?.context === undefined ? {} : { context: options.context }) };
-    return this.#run(() => ({ method: 'completion/complete', target, params }), options);
+    return this.#perform({ method: 'completion/complete', target, params }, options);
   }
 
   async subscribeResource(
@@ -339,14 +320,14 @@ class TroupeEngine implements Engine {
     }
     const ref = params?.['ref'] as Json | undefined;
     const target = params?.['name'] ?? params?.['uri'] ?? ref?.['name'] ?? ref?.['uri'];
-    return this.#run(
-      () => ({
+    return this.#perform(
+      {
         method,
         params,
         server: request.server,
         target: typeof target === 'string' ? target : undefined,
         batch: inBatch,
-      }),
+      },
       options,
     );
   }
@@ -377,20 +358,31 @@ class TroupeEngine implements Engine {
     };
   }
 
-  /** `shape` is a function, so that what it throws rejects without an async frame of each verb's own. */
-  async #run(shape: () => RequestShape, options: RequestOptions | undefined): Promise<Json> {
-    const { request, done } = this.#begin(shape(), options);
+  /** What is wrong with what the caller gave rejects like everything else, without an async frame of each verb's own. */
+  #run(
+    shape: (name: unknown, args: unknown) => RequestShape,
+    name: unknown,
+    args: unknown,
+    options: RequestOptions | undefined,
+  ): Promise<Json> {
+    let given: RequestShape;
     try {
-      const result = await this.#handle(request);
-      this.#settled(request, undefined);
-      return result;
+      given = shape(name, args);
     } catch (error) {
-      const failure = this.#parts.clean(TroupeError.from(error, { server: request.server }));
-      this.#settled(request, failure);
-      throw failure;
-    } finally {
-      done();
+      return Promise.reject(error as TroupeError);
     }
+    return this.#perform(given, options);
+  }
+
+  /** Events, cleaning and the end of the caller's signal happen where the path ends: in its outermost layer. */
+  #perform(shape: RequestShape, options: RequestOptions | undefined): Promise<Json> {
+    let request: Request;
+    try {
+      request = this.#begin(shape, options);
+    } catch (error) {
+      return Promise.reject(error as TroupeError);
+    }
+    return this.#handle(request);
   }
 
   /** What leaves the engine leaves without our secrets. */
@@ -398,10 +390,7 @@ class TroupeEngine implements Engine {
     throw this.#parts.clean(TroupeError.from(error));
   };
 
-  readonly #begin = (
-    shape: RequestShape,
-    options: RequestOptions | undefined,
-  ): { request: Request; done: () => void } => {
+  readonly #begin = (shape: RequestShape, options: RequestOptions | undefined): Request => {
     if (this.#supervisor.stopping) throw stopped();
     const named = shape.server ?? (options?.servers?.length === 1 ? options.servers[0] : undefined);
     const config = named === undefined ? undefined : this.#server(named).config;
@@ -411,25 +400,31 @@ class TroupeEngine implements Engine {
       options?.timeoutMs ?? config?.timeoutMs ?? this.#parts.timeoutMs(shape),
     );
   };
+}
 
-  #settled(request: Request, error: TroupeError | undefined): void {
-    const { bus, clock } = this.#parts;
-    if (!bus.hasListeners('request.settled')) return;
-    bus.emit({
-      type: 'request.settled',
-      at: clock.wallTime(),
-      seq: request.seq,
-      method: request.method,
-      target: request.target,
-      server: request.facts.server ?? request.server,
-      connection: request.facts.connection,
-      elapsedMs: clock.now() - request.startedAt,
-      attempts: request.facts.attempts,
-      ok: error === undefined,
-      error,
-      cache: request.facts.cache,
-    });
-  }
+function toolCall(name: unknown, args: unknown): RequestShape {
+  const target = checkText(name, 'the name of the tool');
+  const given = checkArguments(args, 'the arguments of the tool');
+  return {
+    method: 'tools/call',
+    target,
+    params: given === undefined ? { name: target } : { name: target, arguments: given },
+  };
+}
+
+function resourceRead(uri: unknown): RequestShape {
+  const target = checkText(uri, 'the URI of the resource');
+  return { method: 'resources/read', target, params: { uri: target } };
+}
+
+function promptGet(name: unknown, args: unknown): RequestShape {
+  const target = checkText(name, 'the name of the prompt');
+  const given = checkArguments(args, 'the arguments of the prompt');
+  return {
+    method: 'prompts/get',
+    target,
+    params: given === undefined ? { name: target } : { name: target, arguments: given },
+  };
 }
 
 function stopped(): TroupeError {

@@ -36,6 +36,8 @@ export interface PipelineDeps {
   readonly connections: ConnectionPool;
   readonly rules: RoutingRules;
   readonly trust: Trust;
+  /** The end of each operation. */
+  readonly onSettled: (request: Request, error?: unknown) => unknown;
 }
 
 /** `logging/setLevel` in both eras: now and for each later session. */
@@ -102,7 +104,7 @@ export function buildPipeline(deps: PipelineDeps): Handler {
   const view = (principal: Request['principal']): View => scopes.view(principal);
   const path: readonly Interceptor[] = [
     // Total time: above everything, so that slow host interceptors, waiting for a connection, retries and rounds share it.
-    deadline({ clock }),
+    deadline({ clock, onSettled: deps.onSettled }),
     // Above resolve, which may wait for a connection as well; below deadline, which is what ends the wait.
     namingFullPools(connections),
     // The host's own: above resolve, since they may rewrite the name.

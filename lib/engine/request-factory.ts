@@ -31,15 +31,9 @@ export interface RequestShape {
 }
 
 export interface RequestFactory {
-  /** A frozen request, and the function to call once it has settled. */
-  create(
-    shape: RequestShape,
-    options: RequestOptions | undefined,
-    timeoutMs: number,
-  ): { request: Request; done: () => void };
+  /** A frozen request. Once it is over, `cancellation.settled()` lets go of the caller's signal. */
+  create(shape: RequestShape, options: RequestOptions | undefined, timeoutMs: number): Request;
 }
-
-const nothingToEnd = (): void => {};
 
 export function createRequestFactory(deps: {
   readonly clock: Clock;
@@ -52,14 +46,13 @@ export function createRequestFactory(deps: {
       checkTimeout(timeoutMs);
       const cancellation = new Cancellation();
       const signal = options?.signal;
-      let done = nothingToEnd;
       if (signal !== undefined) {
         if (signal.aborted) throw cancelledBy(signal);
-        done = watchSignal(signal, cancellation);
+        cancellation.watchedBy(watchSignal(signal, cancellation));
       }
       const startedAt = deps.clock.now();
       seq += 1;
-      const request: Request = Object.freeze({
+      return Object.freeze({
         seq,
         method: shape.method,
         params: withMeta(shape.params, options?.meta),
@@ -83,7 +76,6 @@ export function createRequestFactory(deps: {
         tried: NONE,
         facts: { attempts: 0, rounds: 0, connection: undefined, cache: undefined },
       });
-      return { request, done };
     },
   };
 }

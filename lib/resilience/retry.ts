@@ -47,18 +47,13 @@ export function retry(options: RetryOptions): Interceptor {
     // Not async: a frame costs as much as the rest of this layer, for the many that do not fail.
     return (request) => {
       options.budget(request)?.deposit();
-      return next(request).catch((error: unknown) => onFailure(next, request, error, options));
+      return next(request).catch((error: unknown) => failed(next, request, error, options));
     };
   };
 }
 
 /** The ordinary failure, an answer or a refusal, does not pay for the loop. */
-function onFailure(
-  next: Handler,
-  request: Request,
-  error: unknown,
-  options: RetryOptions,
-): Promise<Response> {
+function failed(next: Handler, request: Request, error: unknown, options: RetryOptions): Promise<Response> {
   const policy = options.policy(request);
   if (policy === undefined || policy.retries < 1 || !isRetryable(error, request).retry) {
     throw namedOutcome(error, request);

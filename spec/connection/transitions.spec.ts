@@ -64,16 +64,12 @@ function life(server: ServerConfig, config: EngineConfig = {}): Life {
     steps,
     pid: () => replica.process?.pid ?? NaN,
     async request() {
-      const { request, done } = parts.requests.create(
+      const request = parts.requests.create(
         { method: 'tools/call', params: { name: 'echo', arguments: {} }, target: 'echo', server: 's' },
         undefined,
         5_000,
       );
-      try {
-        return await parts.handle(request);
-      } finally {
-        done();
-      }
+      return parts.handle(request);
     },
     is: (state) => until(() => connection.state === state, `${state}, not ${connection.state}`),
   };
