@@ -29,9 +29,12 @@ export async function startRemote(packageName: string, ...args: string[]): Promi
     stdio: ['ignore', 'ignore', 'pipe'],
   });
   const port = await portOf(child, packageName);
+  const { pid } = child;
+  // Never a default: as a process id, 0 stands for our own process group.
+  if (pid === undefined) throw new Error(`${packageName} has no process`);
   return {
     port,
-    pid: child.pid ?? 0,
+    pid,
     stop: () =>
       new Promise((resolve) => {
         child.once('exit', () => resolve());
@@ -48,6 +51,7 @@ function portOf(child: ChildProcess, packageName: string): Promise<number> {
       const found = /listening on port (\d+)/.exec(text)?.[1];
       if (found !== undefined) resolve(Number(found));
     });
+    child.once('error', reject);
     child.once('exit', (code) =>
       reject(new Error(`${packageName} ended with ${code} before it listened: ${text}`)),
     );

@@ -1,4 +1,5 @@
-import { MAX_URI, schemeOf } from './uri.ts';
+import { MAX_URI_LENGTH } from '../core/limits.ts';
+import { schemeOf } from './uri.ts';
 
 /** Longest template, in characters, and most expressions in it; a resource template beyond is left out of its list. */
 export const MAX_TEMPLATE = 2048;
@@ -158,7 +159,7 @@ function literalStep(text: string): Step {
  * with `# . / ; ? &` may be absent, as they are when nothing is defined. Time: length of the URI × number of steps.
  */
 export function matchesTemplate({ steps }: Template, uri: string): boolean {
-  if (uri.length > MAX_URI) return false;
+  if (uri.length > MAX_URI_LENGTH) return false;
   // Nearly every try ends here.
   const first = steps[0];
   const last = steps[steps.length - 1];

@@ -33,3 +33,6 @@ export interface Limits {
   /** `input_required` rounds of one operation. */
   readonly inputRounds: number;
 }
+
+/** Longest URI that templates and policies look into, in characters. */
+export const MAX_URI_LENGTH = 8192;

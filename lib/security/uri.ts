@@ -1,5 +1,4 @@
-/** Longest URI that is looked at, in characters. */
-export const MAX_URI_LENGTH = 8192;
+import { MAX_URI_LENGTH } from '../core/limits.ts';
 
 export interface NormalUri {
   /** Scheme, authority, path and query. */

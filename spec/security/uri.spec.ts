@@ -1,6 +1,8 @@
 import { describe, expect, it } from '@jest/globals';
 import { compileGlob } from '../../lib/security/glob.ts';
-import { MAX_URI_LENGTH, normaliseUri, normaliseUriPattern } from '../../lib/security/uri.ts';
+import fc from 'fast-check';
+import { MAX_URI_LENGTH } from '../../lib/core/limits.ts';
+import { normaliseUri, normaliseUriPattern } from '../../lib/security/uri.ts';
 
 describe('normaliseUri', () => {
   it.each([
@@ -94,5 +96,39 @@ describe('normaliseUriPattern', () => {
     ['file:x'],
   ])('refuses %s', (pattern) => {
     expect(() => normaliseUriPattern(pattern)).toThrow(SyntaxError);
+  });
+});
+
+describe('whatever a URI is made of', () => {
+  const part = fc.constantFrom(
+    'a',
+    '.',
+    '..',
+    '%2e',
+    '%2E%2e',
+    '%2f',
+    '/',
+    '\\',
+    '%5c',
+    '%5C..',
+    '%252e',
+    '',
+  );
+
+  it('no dot segment and no second slash is left in its path', () => {
+    fc.assert(
+      fc.property(
+        fc.constantFrom('file://', 'https://h', 'memo://h'),
+        fc.array(part, { maxLength: 12 }),
+        (head, parts) => {
+          const normal = normaliseUri(`${head}/${parts.join('/')}`);
+          if (normal === undefined) return;
+          const path = normal.bare.slice(head.length);
+          expect(path.split(/[/\\]/)).not.toContain('..');
+          expect(path.split(/[/\\]/)).not.toContain('.');
+          expect(path).not.toMatch(/[/\\]{2}/);
+        },
+      ),
+    );
   });
 });

@@ -1,5 +1,5 @@
 import { TroupeError } from '../../core/errors.ts';
-import { ByteBuffer } from './byte-buffer.ts';
+import { ByteBuffer } from '../byte-buffer.ts';
 
 const LF = 0x0a;
 const CR = 0x0d;

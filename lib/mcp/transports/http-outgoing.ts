@@ -2,7 +2,7 @@ import type { IncomingHttpHeaders } from 'node:http';
 import type { Disarm } from '../../core/clock.ts';
 import { TroupeError } from '../../core/errors.ts';
 import { isJson, type Json, type RequestId, type RpcError, type RpcMessage } from '../../core/json-rpc.ts';
-import { ByteBuffer } from './byte-buffer.ts';
+import { ByteBuffer } from '../byte-buffer.ts';
 import { EventStreamParser } from './event-stream.ts';
 import { HttpExchange, type HttpClient } from './http-client.ts';
 import {

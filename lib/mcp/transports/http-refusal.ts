@@ -1,6 +1,6 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import { MAX_ERROR_TEXT, TroupeError } from '../../core/errors.ts';
-import { ByteBuffer } from './byte-buffer.ts';
+import { ByteBuffer } from '../byte-buffer.ts';
 
 /** A refused request as the server told it. */
 export interface Refusal {

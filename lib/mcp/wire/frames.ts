@@ -1,4 +1,4 @@
-import { ByteBuffer } from '../transports/byte-buffer.ts';
+import { ByteBuffer } from '../byte-buffer.ts';
 import { GLANCE_BYTES } from './glance.ts';
 
 export interface FrameReaderOptions {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { ByteBuffer } from '../../../lib/mcp/transports/byte-buffer.ts';
+import { ByteBuffer } from '../../lib/mcp/byte-buffer.ts';
 
 describe('byte buffer', () => {
   it('hands a single piece back without a copy', () => {
