@@ -33,6 +33,9 @@ interface Seat {
 
 const UNLIMITED = 2_147_483_647;
 
+/** Of the newest request in the mean time of the pool: a dip is known after ten to twenty requests, and so is its end. */
+const SERVICE_WEIGHT = 0.1;
+
 /** Nothing is free: keeps products of cost and load apart from 0 for servers that answer in no time. */
 const LEAST_COST_MS = 0.001;
 
@@ -92,6 +95,8 @@ export class LoadMeter implements ReplicaView {
   mask = new Uint8Array(0);
   standing = new Uint8Array(0);
   medianMs: number;
+  /** Mean time of the last requests of the pool, milliseconds; NaN before the first. */
+  #serviceMs = NaN;
   /** Requests handed over and not settled, over all replicas, those that left the pool included. */
   live = 0;
 
@@ -111,6 +116,14 @@ export class LoadMeter implements ReplicaView {
   constructor(cost: CostOptions = DEFAULT_COST) {
     this.#cost = cost;
     this.medianMs = cost.seedMs;
+  }
+
+  /**
+   * How long a request takes now, milliseconds: what the queue reckons with. One that timed out took at least as long as
+   * it was given, so it counts as that slow; one that failed otherwise says nothing about it.
+   */
+  get serviceMs(): number {
+    return Number.isNaN(this.#serviceMs) ? this.medianMs : this.#serviceMs;
   }
 
   cost(index: number, now: number): number {
@@ -134,7 +147,16 @@ export class LoadMeter implements ReplicaView {
     if (index < 0) return;
     this.#leased[index] = this.#leased[index]! - 1;
     this.inflight[index] = Math.max(this.inflight[index]! - 1, this.#leased[index]);
-    if (isCountable(outcome)) this.#book(index, isFailure(outcome), latencyMs, now);
+    if (!isCountable(outcome)) return;
+    const failed = isFailure(outcome);
+    if (outcome === 'timeout') this.#noteService(Math.max(latencyMs, this.serviceMs));
+    else if (!failed) this.#noteService(latencyMs);
+    this.#book(index, failed, latencyMs, now);
+  }
+
+  #noteService(ms: number): void {
+    const before = this.#serviceMs;
+    this.#serviceMs = Number.isNaN(before) ? ms : before + SERVICE_WEIGHT * (ms - before);
   }
 
   /** Takes over what the connection itself counts, where others than this pool use it too. */

@@ -80,6 +80,8 @@ export interface Picker {
   hasOther(tried: readonly string[]): boolean;
   load(index: number): ReplicaLoad;
   readonly view: ReplicaView;
+  /** How long a request takes now, milliseconds, timeouts counted as slow. */
+  readonly serviceMs: number;
   /** Leases not yet settled. */
   readonly live: number;
   readonly strategy: string;
@@ -147,6 +149,10 @@ class MaskingPicker implements Picker {
 
   get view(): ReplicaView {
     return this.#meter;
+  }
+
+  get serviceMs(): number {
+    return this.#meter.serviceMs;
   }
 
   get live(): number {

@@ -113,6 +113,7 @@ export class ReplicaPool {
     this.#line = new WaitingLine({
       clock,
       attempt: (request) => this.#attempt(request),
+      serviceMs: () => this.picker.serviceMs,
       alike: ({ affinity, tried }) => !this.#hasAffinity && affinity === undefined && tried.length === 0,
     });
   }
@@ -142,7 +143,7 @@ export class ReplicaPool {
     return index === undefined ? undefined : this.picker.load(index);
   }
 
-  /** One attempt at one replica; waits for a slot in the order of arrival. */
+  /** One attempt at one replica; waits for a slot, in the order of arrival as long as all can be served in time. */
   handle(request: Request): Promise<Response> {
     const { cancellation } = request;
     if (cancellation.cancelled) return Promise.reject(cancellation.reason!);
@@ -214,7 +215,7 @@ export class ReplicaPool {
     try {
       answer = candidate.handle(request);
     } catch (error) {
-      answer = Promise.reject(error);
+      answer = Promise.reject(TroupeError.from(error, { server: this.server, delivery: 'sent' }));
     }
     return answer.then(
       (response) => {
@@ -272,17 +273,22 @@ export class ReplicaPool {
     }
     const { length } = this.#line;
     const slots = this.#slots();
-    const meanMs = this.picker.view.medianMs;
-    if (length >= this.#queueCap(slots, meanMs, request.deadline - now)) {
-      const afterMs = Math.ceil((meanMs * (length + 1)) / Math.max(1, slots));
-      const detail = `all ${slots} slots are taken and ${length} requests wait already`;
-      return Promise.reject(
-        this.#error('queue_full', detail, request).with({
-          retryAfterMs: Math.min(MOST_RETRY_AFTER_MS, Math.max(LEAST_RETRY_AFTER_MS, afterMs)),
-        }),
-      );
+    const meanMs = this.picker.serviceMs;
+    const leftMs = request.deadline - now;
+    if (length >= this.#queueCap(slots, meanMs, leftMs)) {
+      const full = (): TroupeError => this.#full(slots, length, meanMs, request);
+      // Who can still be answered in time takes the place of who cannot.
+      if (leftMs < meanMs || !this.#line.shed(full)) return Promise.reject(full());
     }
     return this.#line.join(request, (reason) => this.#gaveUp(reason, request));
+  }
+
+  #full(slots: number, waiting: number, meanMs: number, request: Request): TroupeError {
+    const afterMs = Math.ceil((meanMs * (waiting + 1)) / Math.max(1, slots));
+    const detail = `all ${slots} slots are taken and ${waiting} requests wait already`;
+    return this.#error('queue_full', detail, request).with({
+      retryAfterMs: Math.min(MOST_RETRY_AFTER_MS, Math.max(LEAST_RETRY_AFTER_MS, afterMs)),
+    });
   }
 
   /**

@@ -19,11 +19,17 @@ export interface LineOptions {
   readonly attempt: (request: Request) => Promise<Response> | undefined;
   /** Requests of which one must wait as long as the other. */
   readonly alike: (request: Request) => boolean;
+  /** How long a request takes once it is handed over, milliseconds: who has less time left has no chance any more. */
+  readonly serviceMs: () => number;
 }
 
 /**
  * Requests that wait for a slot, first come, first served; one that can only go to a busy replica lets the others pass. It
  * is bounded by whoever joins, and has no timer: the deadline of a request ends its wait through its cancellation.
+ *
+ * Once somebody has waited in vain there is more to do than can be done in time, and in order of arrival everybody would
+ * be served too late. Until the line is empty again the newest goes first, and whoever cannot be answered in time goes
+ * last ("Fail at Scale": adaptive LIFO; `routing.md` §0.4).
  */
 export class WaitingLine {
   readonly #options: LineOptions;
@@ -31,6 +37,7 @@ export class WaitingLine {
   #length = 0;
   #advancing = false;
   #again = false;
+  #overloaded = false;
 
   constructor(options: LineOptions) {
     this.#options = options;
@@ -47,6 +54,7 @@ export class WaitingLine {
       this.#places.push(place);
       this.#length++;
       place.slot = request.cancellation.listen((reason) => {
+        if (reason.code === 'deadline_exceeded') this.#overloaded = true;
         if (!this.#leave(place)) return;
         reject(gaveUp(reason));
         this.#compact();
@@ -72,6 +80,20 @@ export class WaitingLine {
     }
   }
 
+  /** Makes room for one: the oldest of those that cannot be answered in time leaves with the error. False: there is none. */
+  shed(error: () => TroupeError): boolean {
+    const now = this.#options.clock.now();
+    const serviceMs = this.#options.serviceMs();
+    for (const place of this.#places) {
+      if (place.gone || !isHopeless(place, now, serviceMs)) continue;
+      this.#overloaded = true;
+      if (this.#leave(place)) place.reject(error().with({ attempt: place.request.attempt }));
+      this.#compact();
+      return true;
+    }
+    return false;
+  }
+
   rejectAll(error: TroupeError): void {
     for (const place of this.#places) {
       if (this.#leave(place)) place.reject(error.with({ attempt: place.request.attempt }));
@@ -80,32 +102,54 @@ export class WaitingLine {
   }
 
   #pass(): void {
-    const { clock, attempt, alike } = this.#options;
+    const now = this.#options.clock.now();
+    const serviceMs = this.#options.serviceMs();
+    const places = this.#places;
+    // Who joins meanwhile is looked at in the next pass.
+    const { length } = places;
+    const newestFirst = this.#overloaded;
     let alikeMustWait = false;
-    for (const place of this.#places) {
-      const { request } = place;
+    let hopeless = false;
+    for (let i = 0; i < length; i++) {
+      const place = places[newestFirst ? length - 1 - i : i]!;
       if (place.gone) continue;
-      const isAlike = alike(request);
-      if (isAlike && alikeMustWait) continue;
-      if (clock.now() >= request.deadline) {
-        // Its slot would be wasted: the deadline layer is about to say the same.
-        if (this.#leave(place)) place.reject(expired(request));
-        continue;
-      }
-      try {
-        const answer = attempt(request);
-        if (answer === undefined) alikeMustWait ||= isAlike;
-        else if (this.#leave(place)) place.resolve(answer);
-      } catch (error) {
-        if (this.#leave(place)) place.reject(error);
-      }
+      if (isHopeless(place, now, serviceMs)) hopeless = true;
+      else alikeMustWait = this.#offer(place, now, alikeMustWait) || alikeMustWait;
     }
+    if (!hopeless) return;
+    for (let i = length - 1; i >= 0; i--) {
+      const place = places[i]!;
+      if (!place.gone && isHopeless(place, now, serviceMs))
+        alikeMustWait = this.#offer(place, now, alikeMustWait) || alikeMustWait;
+    }
+  }
+
+  /** True where it, and with it all that are like it, must go on waiting. */
+  #offer(place: Place, now: number, alikeMustWait: boolean): boolean {
+    const { request } = place;
+    const isAlike = this.#options.alike(request);
+    if (isAlike && alikeMustWait) return true;
+    if (now >= request.deadline) {
+      // Its slot would be wasted: the deadline layer is about to say the same.
+      this.#overloaded = true;
+      if (this.#leave(place)) place.reject(expired(request));
+      return false;
+    }
+    try {
+      const answer = this.#options.attempt(request);
+      if (answer === undefined) return isAlike;
+      if (this.#leave(place)) place.resolve(answer);
+    } catch (error) {
+      if (this.#leave(place)) place.reject(error);
+    }
+    return false;
   }
 
   #leave(place: Place): boolean {
     if (place.gone) return false;
     place.gone = true;
     this.#length--;
+    if (this.#length === 0) this.#overloaded = false;
     place.request.cancellation.ignore(place.slot);
     return true;
   }
@@ -115,6 +159,10 @@ export class WaitingLine {
     if (this.#advancing || this.#places.length <= 2 * this.#length) return;
     this.#places = this.#length === 0 ? [] : this.#places.filter(({ gone }) => !gone);
   }
+}
+
+function isHopeless({ request }: Place, now: number, serviceMs: number): boolean {
+  return request.deadline - now < serviceMs;
 }
 
 function expired(request: Request): TroupeError {

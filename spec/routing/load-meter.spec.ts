@@ -15,6 +15,27 @@ function book(meter: LoadMeter, index: number, at: number, ms: number, outcome: 
 }
 
 describe('load meter', () => {
+  it('knows how long a request takes now: a timeout was at least that slow, other failures say nothing', () => {
+    const meter = new LoadMeter();
+    meter.resize([{ id: 'a' }, { id: 'b' }]);
+    const take = (index: number, latencyMs: number, outcome: Outcome): void => {
+      meter.lease(index, 0).settle(outcome, latencyMs);
+    };
+    expect(meter.serviceMs).toBe(meter.medianMs);
+    for (let k = 0; k < 100; k++) take(k % 2, 10, 'ok');
+    expect(meter.serviceMs).toBeCloseTo(10);
+    take(0, 1, 'transport');
+    take(0, 1, 'overload');
+    take(0, 1_000, 'cancelled');
+    // A caller in a hurry does not make the server quick.
+    take(0, 2, 'timeout');
+    expect(meter.serviceMs).toBeCloseTo(10);
+    for (let k = 0; k < 20; k++) take(1, 500, 'timeout');
+    expect(meter.serviceMs).toBeGreaterThan(400);
+    for (let k = 0; k < 40; k++) take(1, 10, 'tool-error');
+    expect(meter.serviceMs).toBeLessThan(20);
+  });
+
   it('releases a lease exactly once, whoever settles it how often', () => {
     const meter = meterOf('a', 'b');
     const lease = meter.lease(0, 100);

@@ -456,3 +456,58 @@ describe('replica pool', () => {
     expect([calls('main').length, calls('spare').length]).toEqual([2, 1]);
   });
 });
+
+describe('a dip in capacity', () => {
+  /** 100 requests a second, each with 500 ms, towards 4 slots; `serviceMs` is how long one takes at that time. */
+  async function load(serviceMs: (now: number) => number, forMs: number) {
+    const { pool, clock } = poolOf([
+      {
+        id: 'alpha',
+        slots: 4,
+        handle: (request) =>
+          new Promise((resolve, reject) => {
+            const disarm = clock.after(serviceMs(clock.now()), () => resolve({}));
+            request.cancellation.listen((reason) => {
+              disarm();
+              reject(reason.with({ delivery: 'sent' }));
+            });
+          }),
+      },
+    ]);
+    const started = clock.now();
+    const ended: Array<{ readonly at: number; readonly code: string; readonly afterMs: number }> = [];
+    for (let at = 0; at < forMs; at += 10) {
+      const begun = clock.now();
+      const cancellation = new Cancellation();
+      const disarm = clock.after(500, () => cancellation.cancel(failure('deadline_exceeded')));
+      const note = (code: string): void => {
+        disarm();
+        ended.push({ at: begun - started, code, afterMs: clock.now() - begun });
+      };
+      pool.handle(requestOf({ cancellation, deadline: begun + 500, ...noFacts() })).then(
+        () => note('ok'),
+        (error: TroupeError) => note(error.code),
+      );
+      await clock.advance(10);
+    }
+    await clock.advance(1_000);
+    const okIn = (from: number, to: number) => ended.filter(({ at }) => at >= from && at < to);
+    return { ended, okIn, clock };
+  }
+
+  it('is used to the full for who can still be answered in time, and is over at once', async () => {
+    // 300 ms in place of 5: 13 of 100 requests a second can be served.
+    const { ended, okIn, clock } = await load((now) => (now >= 2_000 && now < 7_000 ? 300 : 5), 9_000);
+    expect(ended).toHaveLength(900);
+    const during = okIn(2_000, 5_500);
+    const served = during.filter(({ code }) => code === 'ok').length;
+    // Capacity is 4 slots / 0.3 s × 3.5 s = 46.
+    expect(served).toBeGreaterThanOrEqual(42);
+    for (const { code } of during) expect(['ok', 'queue_full', 'deadline_exceeded']).toContain(code);
+    // Slots that are taken when it ends are free 300 ms later; from then on everybody is served, and quickly.
+    const after = okIn(6_400, 9_000);
+    expect(after.every(({ code }) => code === 'ok')).toBe(true);
+    expect(Math.max(...after.map(({ afterMs }) => afterMs))).toBeLessThanOrEqual(50);
+    expect(clock.armed).toBe(0);
+  });
+});
