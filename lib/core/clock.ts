@@ -27,8 +27,8 @@ export interface DeadlineEntry {
 const WHEEL_TICK_MS = 10;
 
 /**
- * When the wheel wakes up later than this, the host has stalled: answers may already lie in pipes and sockets. They
- * count before the timers do, so expiry waits for the event loop to read them.
+ * A timer that comes later than this shows that the host has stalled: answers may already lie in pipes and sockets. They
+ * count before the timers do, so what the timer does waits for the event loop to read them.
  */
 const STALL_MS = 100;
 const TURNS_AFTER_STALL = 8;
@@ -39,13 +39,27 @@ export function createClock(): Clock {
     now: () => performance.now(),
     wallTime: () => Date.now(),
     after(ms, fn, options) {
-      const timer = setTimeout(fn, Math.min(ms, MAX_TIMER_MS));
+      const delay = Math.min(ms, MAX_TIMER_MS);
+      const at = performance.now() + delay;
+      let wanted = true;
+      const timer = setTimeout(() => {
+        if (performance.now() - at > STALL_MS) afterTurns(TURNS_AFTER_STALL, () => wanted && fn());
+        else fn();
+      }, delay);
       if (options?.unref === true) timer.unref();
-      return () => clearTimeout(timer);
+      return () => {
+        wanted = false;
+        clearTimeout(timer);
+      };
     },
     deadline: (at, entry) => wheel.add(at, entry),
     cancelDeadline: (entry) => wheel.remove(entry),
   };
+}
+
+function afterTurns(turns: number, fn: () => void): void {
+  if (turns === 0) fn();
+  else setImmediate(() => afterTurns(turns - 1, fn));
 }
 
 /** Node fires longer timers at once (2^31 − 1 ms, 24.8 days). */
@@ -115,13 +129,8 @@ class DeadlineWheel {
   #wake(): void {
     this.#timer = undefined;
     const late = performance.now() - this.#armedFor * WHEEL_TICK_MS;
-    if (late > STALL_MS) this.#afterTurns(TURNS_AFTER_STALL);
+    if (late > STALL_MS) afterTurns(TURNS_AFTER_STALL, () => this.#expire());
     else this.#expire();
-  }
-
-  #afterTurns(turns: number): void {
-    if (turns === 0) this.#expire();
-    else setImmediate(() => this.#afterTurns(turns - 1));
   }
 
   #expire(): void {
@@ -135,16 +144,27 @@ class DeadlineWheel {
     }
     // After a stall several slots are due at once: still in the order of time.
     ticks.sort((a, b) => a - b);
-    const due: DeadlineEntry[] = [];
+    const due = this.#take(ticks);
+    if (next !== Infinity) this.#arm(next);
+    // An entry may take back one that is due after it: that leaves the set and does not fire.
+    for (const entry of due) {
+      entry.wheelSlot = undefined;
+      entry.onDeadline();
+    }
+  }
+
+  /** What is due, in order, as one slot that is in the wheel no longer; it is never empty while its entries fire. */
+  #take(ticks: readonly number[]): ReadonlySet<DeadlineEntry> {
+    const due = this.#slots.get(ticks[0] ?? NaN) ?? new Set();
     for (const tick of ticks) {
       const slot = this.#slots.get(tick);
       this.#slots.delete(tick);
-      for (const entry of slot ?? []) {
-        entry.wheelSlot = undefined;
-        due.push(entry);
+      if (slot === undefined || slot === due) continue;
+      for (const entry of slot) {
+        entry.wheelSlot = due;
+        due.add(entry);
       }
     }
-    if (next !== Infinity) this.#arm(next);
-    for (const entry of due) entry.onDeadline();
+    return due;
   }
 }

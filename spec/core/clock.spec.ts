@@ -15,6 +15,12 @@ function armed(
   return { entry, fired, clock };
 }
 
+/** The host does something else for a while. */
+function stall(ms: number): void {
+  const until = performance.now() + ms;
+  while (performance.now() < until);
+}
+
 describe('createClock', () => {
   it('fires deadlines in the order of time, never early, and not those taken back', async () => {
     const clock = createClock();
@@ -36,12 +42,69 @@ describe('createClock', () => {
     const order: string[] = [];
     const clock = createClock();
     const { fired } = armed(clock.now() + 20, clock);
-    const until = performance.now() + 250;
-    while (performance.now() < until);
+    stall(250);
     setImmediate(() => order.push('input'));
     await fired;
     order.push('deadline');
     expect(order).toEqual(['input', 'deadline']);
+  });
+
+  it('lets input that lies ready count before a timer that the host slept through, and before what it takes back', async () => {
+    const order: string[] = [];
+    const clock = createClock();
+    const first = clock.after(20, () => order.push('given up'));
+    const second = new Promise<void>((resolve) => {
+      clock.after(25, () => {
+        order.push('timer');
+        resolve();
+      });
+    });
+    stall(250);
+    setImmediate(() => {
+      order.push('input');
+      first();
+    });
+    await second;
+    expect(order).toEqual(['input', 'timer']);
+  });
+
+  it('keeps the order of timers that the host slept through', async () => {
+    const order: number[] = [];
+    const clock = createClock();
+    const last = new Promise<void>((resolve) => {
+      clock.after(40, resolve);
+    });
+    for (const ms of [30, 10, 20]) clock.after(ms, () => order.push(ms));
+    stall(250);
+    await last;
+    expect(order).toEqual([10, 20, 30]);
+  });
+
+  it.each([
+    ['of the same moment', 20, 20],
+    ['of a later one, after a stall', 20, 60],
+  ])('does not fire what one that fires before it takes back: %s', async (_, first, second) => {
+    const clock = createClock();
+    const start = clock.now();
+    const fired: string[] = [];
+    const other: DeadlineEntry = { onDeadline: () => fired.push('other') };
+    const again = new Promise<number>((resolve) => {
+      const moved: DeadlineEntry = { onDeadline: () => resolve(clock.now()) };
+      clock.deadline(start + first, {
+        onDeadline() {
+          fired.push('first');
+          clock.cancelDeadline(other);
+          clock.cancelDeadline(moved);
+          clock.deadline(clock.now() + 50, moved);
+        },
+      });
+      clock.deadline(start + second, other);
+      clock.deadline(start + second, moved);
+    });
+    stall(250);
+    const until = clock.now() + 50;
+    expect(await again).toBeGreaterThanOrEqual(until);
+    expect(fired).toEqual(['first']);
   });
 
   it('ends a timer that is no longer wanted', async () => {
