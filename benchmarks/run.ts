@@ -1,10 +1,11 @@
 /**
- * `npm run bench -- [call] [start] [--transport memory|stdio|http] [--quick] [--rounds N] [--json]`: the measurements;
+ * `npm run bench -- [call] [extremes] [start] [--transport memory|stdio|http] [--quick] [--rounds N] [--json]`: the measurements;
  * all without a name.
  */
 import { parseArgs } from 'node:util';
 import { benchCall, printCall } from './call/call.ts';
 import { TRANSPORTS, type Transport } from './call/contest.ts';
+import { benchExtremes, printExtremes } from './extremes/extremes.ts';
 import { benchStart, printStart } from './start/start.ts';
 import { keepResult } from './support/results.ts';
 
@@ -42,6 +43,10 @@ const BENCHES: Readonly<Record<string, () => Promise<Measured>>> = {
   call: async () => {
     const result = await benchCall({ ...rounds, ...transports, quick: values.quick });
     return { text: printCall(result), result };
+  },
+  extremes: async () => {
+    const result = await benchExtremes(rounds);
+    return { text: printExtremes(result), result };
   },
   start: async () => {
     const result = await benchStart(rounds);

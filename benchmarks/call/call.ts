@@ -1,8 +1,9 @@
 import { machineLoad } from '../support/statistics.ts';
 import { table } from '../support/table.ts';
+import { figure, missedOf, thousands, verdictTable, withSpread, type Verdict } from '../support/verdict.ts';
 import { contest, CONTENDERS, TRANSPORTS, type ContestSettings, type Transport } from './contest.ts';
 import { packAndInstall } from './packed.ts';
-import { callRows, callVerdicts, type CallRow, type Spread, type Verdict } from './summary.ts';
+import { callRows, callVerdicts, type CallRow } from './summary.ts';
 
 export interface CallSettings {
   /** Default: all three. */
@@ -49,9 +50,7 @@ export async function benchCall({
       rows,
       goals,
       missed: [
-        ...goals
-          .filter(({ held }) => !held)
-          .map(({ goal, measured }) => `${goal}; it is ${figure(measured)}`),
+        ...missedOf(goals),
         ...packed.typeErrors.map((line) => `the package does not type-check: ${line}`),
       ],
     };
@@ -93,31 +92,11 @@ export function printCall({ machine, settings, rows, goals, missed }: CallResult
     String(row.warnings),
     row.foreign.toFixed(2),
   ]);
-  const verdicts = goals.map(({ goal, measured, spread, held }) => [
-    goal,
-    figure(measured),
-    spread,
-    held ? 'held' : 'MISSED',
-  ]);
   return [
     `call (${settings.payloadBytes} bytes, ${settings.rounds} rounds of ${settings.windowMs} ms; Node ${machine.node}, ${machine.cores} cores, load ${machine.load1})`,
     table([head, ...body]),
     '',
-    table([['goal', 'measured', 'spread', ''], ...verdicts]),
+    verdictTable(goals),
     ...missed.map((line) => `MISSED ${line}`),
   ].join('\n');
-}
-
-function withSpread({ median, min, max }: Spread, text: (value: number) => string): string {
-  return `${text(median)} (${text(min)}–${text(max)})`;
-}
-
-function figure(value: number): string {
-  return value >= 100 ? thousands(value) : value.toFixed(value >= 10 ? 1 : 2);
-}
-
-function thousands(value: number): string {
-  return Math.round(value)
-    .toString()
-    .replaceAll(/\B(?=(\d{3})+$)/g, ' ');
 }

@@ -2,9 +2,8 @@
  * `node contender.mjs JSON`: one contender on one transport in a process of its own. Opens, warms up, measures its
  * windows and writes one line of JSON.
  */
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
+import { startHttpPeer } from './peers/start-http-peer.mjs';
 import { heapPerCall, measure } from './window.mjs';
 
 const job = JSON.parse(process.argv[2]);
@@ -27,7 +26,7 @@ process.on('warning', ({ name }) => {
 
 const message = 'x'.repeat(payloadBytes);
 const args = { message };
-const call = () => client.call('echo', args);
+const call = () => client.call(args);
 const check = (result) => {
   if (result?.content?.[0]?.text !== message) throw new Error(`a wrong answer: ${JSON.stringify(result)}`);
 };
@@ -43,31 +42,22 @@ const run = async (n, ms) => {
 };
 
 // By calls and by time: a compiler that has not seen enough of them yet measures itself.
-const least = { memory: 20_000, stdio: 8_000, http: 1_500 }[transport];
+const large = payloadBytes > 10_000;
+const least = large ? 200 : { memory: 20_000, stdio: 8_000, http: 1_500 }[transport];
+const most = Math.max(...inFlight);
 let warmed = 0;
 for (let round = 0; round < 2 || (round < 12 && warmed < least); round += 1)
-  warmed += (await run(round % 2 === 0 ? 16 : 256, warmMs / 2)).calls;
+  warmed += (await run(round % 2 === 0 ? Math.min(16, most) : most, warmMs / 2)).calls;
 
 const windows = [];
 for (const n of inFlight) windows.push(await run(n, windowMs));
-const heapBytes = await heapPerCall(() => {
+const counted = () => {
   calls += 1;
   return call();
-});
+};
+// What large messages leave on the heap is the messages.
+const heapBytes = large ? Number.NaN : await heapPerCall(counted);
 const counters = await client.counters?.();
 await client.close();
 http?.stop();
 process.stdout.write(`${JSON.stringify({ windows, heapBytes, calls, counters, warnings })}\n`);
-
-async function startHttpPeer() {
-  const child = spawn(process.execPath, [script('peers/http-peer.mjs')], {
-    stdio: ['pipe', 'pipe', 'inherit'],
-    env: { PATH: process.env.PATH },
-  });
-  const [port] = await once(child.stdout.setEncoding('utf8'), 'data');
-  return {
-    url: `http://127.0.0.1:${Number(port)}/mcp`,
-    pid: child.pid,
-    stop: () => child.kill(),
-  };
-}

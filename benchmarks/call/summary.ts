@@ -1,13 +1,7 @@
 import { median } from '../support/statistics.ts';
+import { spreadOf, verdict, type Spread, type Verdict } from '../support/verdict.ts';
 import type { Contender, Transport, Visits, Window } from './contest.ts';
 import { ABOVE_TRANSPORT_US, CALL_GOALS, STALL_MS, STDIO_HEAP_BYTES, type CallGoal } from './goals.ts';
-
-/** A median with what it was taken from. */
-export interface Spread {
-  readonly median: number;
-  readonly min: number;
-  readonly max: number;
-}
 
 export interface CallRow {
   readonly transport: Transport;
@@ -29,14 +23,6 @@ export interface CallRow {
   readonly windows: number;
   readonly foreign: number;
   readonly warnings: number;
-}
-
-/** What is asked for and what is. */
-export interface Verdict {
-  readonly goal: string;
-  readonly measured: number;
-  readonly spread: string;
-  readonly held: boolean;
 }
 
 /** Cores that others may use before a window counts only where there is no quieter one. */
@@ -117,14 +103,11 @@ export function callVerdicts(visits: Visits, rows: readonly CallRow[]): readonly
 }
 
 function verdictOf(goal: CallGoal, ratio: Spread): Verdict {
-  const figure = goal.figure === 'perSecond' ? 'calls per second' : 'p50';
-  const [sign, bound] = goal.atLeast === undefined ? ['≤', goal.atMost ?? 0] : ['≥', goal.atLeast];
-  return {
-    goal: `${goal.transport}, ${goal.inFlight} in flight, ${figure}: ${sign} ${+bound.toFixed(2)} × ${goal.against}`,
-    measured: ratio.median,
-    spread: `${ratio.min.toFixed(2)}–${ratio.max.toFixed(2)}`,
-    held: sign === '≤' ? ratio.median <= bound : ratio.median >= bound,
-  };
+  const what = goal.figure === 'perSecond' ? 'calls per second' : 'p50';
+  const text = `${goal.transport}, ${goal.inFlight} in flight, ${what}, times ${goal.against}`;
+  return goal.atLeast === undefined
+    ? verdict(text, ratio, '≤', goal.atMost ?? 0)
+    : verdict(text, ratio, '≥', goal.atLeast);
 }
 
 function windowsOf(
@@ -143,7 +126,7 @@ function quietOf(windows: readonly Window[]): readonly Window[] {
 }
 
 /** Round by round, since the machine changes from one to the next; rounds in which both were quiet, if there are any. */
-function ratioOf(
+export function ratioOf(
   visits: Visits,
   transport: Transport,
   inFlight: number,
@@ -162,8 +145,4 @@ function ratioOf(
   if (pairs.length === 0) return undefined;
   const quiet = pairs.filter((pair) => pair.quiet);
   return spreadOf((quiet.length > 0 ? quiet : pairs).map(({ ratio }) => ratio));
-}
-
-function spreadOf(values: readonly number[]): Spread {
-  return { median: median(values), min: Math.min(...values), max: Math.max(...values) };
 }

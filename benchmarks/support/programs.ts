@@ -5,6 +5,8 @@ export interface WireServerSettings {
   readonly firstMs?: number;
   readonly eachMs?: number;
   readonly never?: boolean;
+  readonly tools?: number;
+  readonly spawned?: string;
 }
 
 /** How to start the light server of `wire-server.mjs`. */

@@ -1,11 +1,48 @@
 /**
  * `node wire-server.mjs [JSON settings]`: the lightest server there can be, on stdin and stdout, written without an SDK:
- * one tool, `echo`. Settings: `startMs` (asleep before it reads), `firstMs` (before it answers `initialize`), `eachMs`
- * (before every answer), `never` (answers nothing).
+ * the tool `echo`, which gives back its `message`, or `bytes` characters. Settings: `startMs` (asleep before it reads),
+ * `firstMs` (before it answers `initialize`), `eachMs` (before every answer), `never` (answers nothing), `tools` (how many
+ * it lists), `spawned` (a file that gets a line per start).
  */
-const { startMs = 0, firstMs = 0, eachMs = 0, never = false } = JSON.parse(process.argv[2] ?? '{}');
+import { appendFileSync } from 'node:fs';
 
-const TOOLS = [{ name: 'echo', description: 'gives back what it gets', inputSchema: { type: 'object' } }];
+const isProgram = (process.argv[1] ?? '').endsWith('wire-server.mjs');
+const {
+  startMs = 0,
+  firstMs = 0,
+  eachMs = 0,
+  never = false,
+  tools = 1,
+  spawned,
+} = isProgram ? JSON.parse(process.argv[2] ?? '{}') : {};
+
+const TOOLS = toolList(tools);
+
+/** `echo`, and as many more as are asked for, each with a schema of the usual size. */
+export function toolList(count) {
+  const echo = { name: 'echo', description: 'gives back what it gets', inputSchema: { type: 'object' } };
+  const more = Array.from({ length: count - 1 }, (_, i) => ({
+    name: `tool_${i}`,
+    description: `Looks for records of kind ${i} and gives back those that match, newest first`,
+    inputSchema: {
+      type: 'object',
+      properties: {
+        query: { type: 'string', description: 'What to look for; words, or a phrase in quotes' },
+        limit: { type: 'integer', minimum: 1, maximum: 100, description: 'How many at most' },
+      },
+      required: ['query'],
+    },
+  }));
+  return [echo, ...more];
+}
+
+let blob = '';
+
+function echoed({ message = '', bytes } = {}) {
+  if (bytes === undefined) return message;
+  if (blob.length !== bytes) blob = 'x'.repeat(bytes);
+  return blob;
+}
 
 /** The result of a request; undefined for an unknown method. */
 export function answer(method, params) {
@@ -17,7 +54,7 @@ export function answer(method, params) {
         serverInfo: { name: 'wire', version: '1.0.0' },
       };
     case 'tools/call':
-      return { content: [{ type: 'text', text: params.arguments?.message ?? '' }] };
+      return { content: [{ type: 'text', text: echoed(params.arguments) }] };
     case 'tools/list':
       return { tools: TOOLS };
     case 'ping':
@@ -56,4 +93,7 @@ function serve() {
   process.stdin.on('end', () => process.exit(0));
 }
 
-if (process.argv[1]?.endsWith('wire-server.mjs')) setTimeout(serve, startMs);
+if (isProgram) {
+  if (spawned !== undefined) appendFileSync(spawned, `${process.pid}\n`);
+  setTimeout(serve, startMs);
+}

@@ -2,6 +2,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { Agent, request } from 'undici';
+import { opened } from './opened.mjs';
 import { memoryPeer } from '../peers/memory-peer.mjs';
 
 export async function open({ transport, program, url }) {
@@ -13,10 +14,14 @@ export async function open({ transport, program, url }) {
     clientInfo: { name: 'bare', version: '1.0.0' },
   });
   return {
-    call: (name, args) => wire.request('tools/call', { name, arguments: args }),
+    call: (args) => wire.request('tools/call', { name: 'echo', arguments: args }),
     close: wire.close,
     pid: wire.pid,
   };
+}
+
+export async function openAll(programs) {
+  return opened(await Promise.all(programs.map((program) => open({ transport: 'stdio', program }))));
 }
 
 function pendingMap() {

@@ -2,6 +2,7 @@
 import { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
 import { StdioClientTransport } from '@modelcontextprotocol/sdk/client/stdio.js';
+import { opened } from './opened.mjs';
 import { memoryPeer } from '../peers/memory-peer.mjs';
 
 export async function open({ transport, program, url }) {
@@ -13,10 +14,16 @@ export async function open({ transport, program, url }) {
         ? new StdioClientTransport({ ...program, stderr: 'ignore' })
         : new StreamableHTTPClientTransport(new URL(url));
   await client.connect(wire);
-  await client.listTools();
+  // A host keeps the list: it has to show it to its model.
+  const { tools } = await client.listTools();
   return {
-    call: (name, args) => client.callTool({ name, arguments: args }),
+    tools,
+    call: (args, options) => client.callTool({ name: 'echo', arguments: args }, undefined, options),
     close: () => client.close(),
     pid: wire.pid,
   };
+}
+
+export async function openAll(programs) {
+  return opened(await Promise.all(programs.map((program) => open({ transport: 'stdio', program }))));
 }

@@ -1,6 +1,7 @@
 /** The official client 2.x as its README shows it: one client, `callTool`. */
 import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client';
 import { StdioClientTransport } from '@modelcontextprotocol/client/stdio';
+import { opened } from './opened.mjs';
 import { memoryPeer } from '../peers/memory-peer.mjs';
 
 export async function open({ transport, program, url }) {
@@ -12,10 +13,16 @@ export async function open({ transport, program, url }) {
         ? new StdioClientTransport({ ...program, stderr: 'ignore' })
         : new StreamableHTTPClientTransport(new URL(url));
   await client.connect(wire);
-  await client.listTools();
+  // A host keeps the list: it has to show it to its model.
+  const { tools } = await client.listTools();
   return {
-    call: (name, args) => client.callTool({ name, arguments: args }),
+    tools,
+    call: (args, options) => client.callTool({ name: 'echo', arguments: args }, options),
     close: () => client.close(),
     pid: wire.pid,
   };
+}
+
+export async function openAll(programs) {
+  return opened(await Promise.all(programs.map((program) => open({ transport: 'stdio', program }))));
 }

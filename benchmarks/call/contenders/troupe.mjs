@@ -44,7 +44,7 @@ export async function open({ transport, program, url, packed, heavy, audit }) {
   // A list is held against the rule as well; only calls count.
   judged = 0;
   return {
-    call: (name, args) => engine.callTool(`peer__${name}`, args),
+    call: (args, options) => engine.callTool('peer__echo', args, options),
     close: () => engine.stop(),
     pid: fleet.connections[0]?.pid,
     /** What every call has left behind: events, attempts, the load meter, the policy, the audit. */
@@ -60,5 +60,23 @@ export async function open({ transport, program, url, packed, heavy, audit }) {
         ...engine.inspect().stages,
       };
     },
+  };
+}
+
+/** One engine for all of them, as it is meant. */
+export async function openAll(programs, { packed }) {
+  const { createEngine } = await import(packed);
+  const engine = createEngine({
+    servers: Object.fromEntries(programs.map((program, i) => [`s${i}`, program])),
+  });
+  await engine.start();
+  await engine.listTools();
+  const clients = programs.map((_, i) => {
+    const name = `s${i}__echo`;
+    return { call: (args, options) => engine.callTool(name, args, options) };
+  });
+  return {
+    clients,
+    close: () => engine.stop(),
   };
 }
