@@ -6,10 +6,11 @@ import { isJson, type Json } from '../core/json-rpc.ts';
 import { amend, type OperationClass, type Request } from '../core/request.ts';
 import type { RoutingRules } from '../routing/rules.ts';
 import { hasStandIn } from './failover.ts';
-import { ensureListed } from './listing.ts';
+import { ensureListed, unless } from './listing.ts';
 import type { View } from './scopes.ts';
 import type { Server } from './server.ts';
-import type { Sight } from './trust.ts';
+import { isThenable } from '../security/policy-engine.ts';
+import type { Sight } from './sight.ts';
 
 export interface ResolveDeps {
   /** The servers and lists that a principal has. */
@@ -34,6 +35,8 @@ interface Found {
   readonly params: Json;
   /** Of the tool, as the server claims. */
   readonly annotations?: Json | undefined;
+  /** The name asked for is the exposed one, which nothing else has. */
+  readonly own?: boolean | undefined;
   /** Servers to ask when the first has no such thing. */
   readonly others?: readonly string[] | undefined;
 }
@@ -93,14 +96,15 @@ function attempt(
   among?: readonly string[],
 ): Found | TroupeError {
   const { sight } = deps;
-  if (sight === undefined) return tryFind(finder, request, deps, lookup(among));
+  // What may not be seen goes on to the policy all the same: to be refused there, on record, with the error of here; or
+  // to be let through, where a rule allows the use and forbids only the sight.
+  const anyhow = tryFind(finder, request, deps, lookup(among));
+  // A name that is exactly one thing's own means that thing, whoever may see it: the sight need not be asked.
+  if (sight === undefined || (!(anyhow instanceof TroupeError) && anyhow.own === true)) return anyhow;
   const visible = sight.visible(request.principal, finder.kind);
   const found = tryFind(finder, request, deps, { ...lookup(among), visible });
   if (!(found instanceof TroupeError)) return found;
-  // What may not be seen goes on to the policy all the same: to be refused there, on record, with the error of here; or
-  // to be let through, where a rule allows the use and forbids only the sight.
-  const hidden = tryFind(finder, request, deps, lookup(among));
-  if (!(hidden instanceof TroupeError)) return hidden;
+  if (!(anyhow instanceof TroupeError)) return anyhow;
   return sight.vague ? plain(found, request) : found;
 }
 
@@ -157,10 +161,11 @@ function refOf({ params, target }: Request): Json {
 /** The caller named the server; an exposed name of that server is still turned into its own. */
 function given(request: Request, deps: ResolveDeps, next: Handler): Promise<Response> {
   const { server } = request;
-  if (server === undefined || !deps.view(request.principal).servers.has(server))
-    return Promise.reject(noServer(server));
   const { sight } = deps;
-  if (sight !== undefined) next = hiding(server, sight, next);
+  const { servers } = deps.view(request.principal);
+  if (server === undefined || !servers.has(server))
+    return Promise.reject(noServer(server ?? '', { servers }, sight));
+  if (sight !== undefined) next = hiding(server, sight, servers, next);
   request.facts.server = server;
   const finder = FINDERS[request.method];
   const found = finder === undefined ? undefined : attempt(finder, request, deps, [server]);
@@ -168,18 +173,42 @@ function given(request: Request, deps: ResolveDeps, next: Handler): Promise<Resp
   return next(amend(request, { params: found.params, operation: operationOf(request, found, deps) }));
 }
 
-function noServer(server: string | undefined): TroupeError {
-  return new TroupeError('not_found', `no server "${server}"`);
+/** With a policy not everybody may know who else is there. */
+export function noServer(
+  server: string,
+  { servers }: Pick<View, 'servers'>,
+  sight: Sight | undefined,
+): TroupeError {
+  const known = sight === undefined ? `; there are ${[...servers.keys()].join(', ') || 'none'}` : '';
+  return new TroupeError('not_found', `no server "${server}"${known}`);
 }
 
 /** A server of which nothing may be seen does not exist, whoever names it. */
-function hiding(server: string, sight: Sight, next: Handler): Handler {
+function hiding(
+  server: string,
+  sight: Sight,
+  servers: ReadonlyMap<string, Server>,
+  next: Handler,
+): Handler {
   return (request) =>
-    next(request).catch((error: unknown) => {
-      const refused =
-        error instanceof TroupeError && error.code === 'not_found' && error.delivery === 'unsent';
-      throw refused && sight.hides(server, request.principal) ? noServer(server) : error;
+    next(request).catch(async (error: unknown) => {
+      throw (await isRefusalOfHidden(error, server, sight, request)) ? noServer(server, { servers }, sight) : error;
     });
+}
+
+export function isRefusalOfHidden(
+  error: unknown,
+  server: string,
+  sight: Sight | undefined,
+  request: Request,
+): boolean | Promise<boolean> {
+  const refused = error instanceof TroupeError && error.code === 'not_found' && error.delivery === 'unsent';
+  return refused && sight !== undefined && hides(server, sight, request);
+}
+
+function hides(server: string, sight: Sight, request: Request): boolean | Promise<boolean> {
+  const hidden = sight.hides(server, request.principal);
+  return isThenable(hidden) ? unless(request.cancellation, hidden) : hidden;
 }
 
 /** A method that names nothing goes to the only server there is. */
@@ -211,7 +240,7 @@ async function search(
   const unknown = [...servers.values()].filter((server) => !knows(server.name, finder.kind));
   // A server whose name begins the exposed name is the likely holder; only if there is none, everybody is waited for.
   const likely = unknown.filter((server) => isLikely(server, request));
-  const asked = likely.length > 0 ? likely : unknown;
+  const asked = askable(likely.length > 0 ? likely : unknown, request, finder, deps);
   const outcomes = await Promise.all(
     asked.map((server) =>
       ensureListed(server, finder.kind, { cancellation, again: false, knows: () => false }),
@@ -231,7 +260,7 @@ async function search(
   if (
     likely.length > 0 &&
     failed?.error !== undefined &&
-    deps.sight?.hides(failed.server, request.principal) !== true
+    (deps.sight === undefined || !(await hides(failed.server, deps.sight, request)))
   ) {
     throw new TroupeError(
       TELLING.has(failed.error.code) ? failed.error.code : 'unavailable',
@@ -252,6 +281,24 @@ async function search(
   const [first, ...others] = readers.map((server) => server.name);
   if (first === undefined) throw found;
   return ask(request, { server: first, params: request.params ?? {}, others }, deps, next);
+}
+
+/** Nobody is woken or asked for lists over a name that this principal would be refused there anyhow. */
+function askable(
+  servers: readonly Server[],
+  { principal, target, method, params }: Request,
+  { kind }: Finder,
+  { sight }: ResolveDeps,
+): readonly Server[] {
+  // Of a completion the params say what it is about; a policy of the host's own cannot be asked so often.
+  if (sight === undefined || sight.vague || target === undefined || method === 'completion/complete')
+    return servers;
+  const visible = sight.visible(principal, kind);
+  const uri = params?.['uri'];
+  return servers.filter(({ name }) => {
+    if (kind === 'resources') return visible(name, typeof uri === 'string' ? uri : target);
+    return visible(name, target.startsWith(`${name}__`) ? target.slice(name.length + 2) : target);
+  });
 }
 
 function ask(request: Request, found: Found, deps: ResolveDeps, next: Handler): Promise<Response> {
@@ -299,15 +346,17 @@ const FINDERS: Readonly<Record<string, Finder>> = {
   'tools/call': {
     kind: 'tools',
     find(request, catalog, among) {
-      const { server, originalName, annotations } = catalog.tool(request.target ?? '', among);
-      return { server, params: { ...request.params, name: originalName }, annotations };
+      const { server, originalName, name, annotations } = catalog.tool(request.target ?? '', among);
+      const own = name === request.target;
+      return { server, params: { ...request.params, name: originalName }, annotations, own };
     },
   },
   'prompts/get': {
     kind: 'prompts',
     find(request, catalog, among) {
-      const { server, originalName } = catalog.prompt(request.target ?? '', among);
-      return { server, params: { ...request.params, name: originalName } };
+      const { server, originalName, name } = catalog.prompt(request.target ?? '', among);
+      const own = name === request.target;
+      return { server, params: { ...request.params, name: originalName }, own };
     },
   },
   'resources/read': {
