@@ -12,6 +12,13 @@ export function readProgram(fields: Fields, reading: Reading): StdioPlace {
       `${at.server ?? ''}: ${fieldName(at.path)} contains spaces and no args are given; a program is named there, its arguments belong into args`,
     );
   }
+  const loose = unpinned(command, args);
+  if (loose !== undefined) {
+    const at = fields.place('args');
+    reading.warnings.push(
+      `${at.server ?? ''}: "${loose}" has no version: whatever is published under that name next is run; write ${loose}@1.2.3`,
+    );
+  }
   const cwd = fields.text('cwd');
   let directory = reading.cwd;
   if (cwd !== undefined) {
@@ -26,6 +33,29 @@ export function readProgram(fields: Fields, reading: Reading): StdioPlace {
     cwd: directory,
     inheritEnv: readInherit(fields),
   });
+}
+
+/** Runners that fetch a package when it is named, and do so without asking. */
+const RUNNERS: ReadonlyMap<string, readonly string[]> = new Map([
+  ['npx', []],
+  ['bunx', []],
+  ['uvx', []],
+  ['pnpx', []],
+  ['pnpm', ['dlx']],
+  ['yarn', ['dlx']],
+  ['bun', ['x']],
+]);
+
+/** The package that a runner would fetch in its newest version, where that is what the command says. */
+function unpinned(command: string, args: readonly string[]): string | undefined {
+  const name = /([^\\/]+?)(?:\.cmd|\.exe)?$/i.exec(command)?.[1]?.toLowerCase() ?? '';
+  const verbs = RUNNERS.get(name);
+  if (verbs === undefined || !verbs.every((verb, i) => args[i] === verb)) return undefined;
+  const named = args.slice(verbs.length).find((arg) => !arg.startsWith('-'));
+  // A path, an address or something that a shell would expand is no name of a package.
+  if (named === undefined || !/^(?:@[\w.-]+\/)?[\w.-]+(?:@[^@]+|==.+)?$/.test(named)) return undefined;
+  const version = /^(?:@[^@/]+\/)?[^@=]+(?:@|==)(.+)$/.exec(named)?.[1];
+  return version === undefined || version === 'latest' ? named.replace(/@latest$/, '') : undefined;
 }
 
 function readCommand(fields: Fields, reading: Reading): [string, string[]] {

@@ -10,6 +10,8 @@ const MAX_CAUSES = 8;
 
 /** The same error where it says nothing secret; else one that says the same without. Causes and stacks included. */
 export function cleanError(error: TroupeError, redactor: Redactor, depth = 0): TroupeError {
+  // A stack is written when it is first read: that is most of what an error costs.
+  if (redactor.empty) return error;
   const cause = cleanCause(error.cause, redactor, depth);
   const detail = redactor.text(error.detail);
   const data =

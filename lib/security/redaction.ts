@@ -16,6 +16,8 @@ const CIRCULAR = '[circular]';
  * that a server echoes in an error is found wherever it stands.
  */
 export interface Redactor {
+  /** Nothing is looked for: every text stays as it is. */
+  readonly empty: boolean;
   /**
    * Looks for this secret from now on, in all its usual encodings. One of less than 8 characters, or one that looks like
    * the mark itself, is not looked for: `false`. Counted: as often as it was added it must be removed.
@@ -39,6 +41,9 @@ export function createRedactor(secrets: Iterable<string> = []): Redactor {
   };
 
   const redactor: Redactor = {
+    get empty() {
+      return counts.size === 0;
+    },
     add(secret) {
       if (secret.length < MIN_SECRET_LENGTH || REDACTED.includes(secret) || secret.includes(REDACTED))
         return false;

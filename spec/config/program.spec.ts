@@ -82,6 +82,28 @@ describe('a program', () => {
     expect(withWarnings({ command: '/opt/My App/run' })).toEqual([]);
   });
 
+  it.each([
+    ['npx', ['-y', 'some-server']],
+    ['npx', ['--yes', '@scope/some-server@latest', '--flag']],
+    ['/usr/bin/npx', ['some-server']],
+    ['uvx', ['some-server']],
+    ['pnpm', ['dlx', 'some-server']],
+  ])('warns of a package that is fetched anew each time without a version: %s', (command, args) => {
+    expect(withWarnings({ command, args })).toEqual([expect.stringContaining('has no version')]);
+  });
+
+  it.each([
+    ['npx', ['-y', 'some-server@1.2.3']],
+    ['npx', ['-y', '@scope/some-server@2']],
+    ['uvx', ['some-server==1.0']],
+    ['npx', ['./own.js']],
+    ['pnpm', ['run', 'server']],
+    ['node', ['server']],
+    ['npx', []],
+  ])('does not warn of %s %j', (command, args) => {
+    expect(withWarnings({ command, args })).toEqual([]);
+  });
+
   describe('with files', () => {
     const folder = mkdtempSync(join(tmpdir(), 'troupe-config-'));
     afterAll(() => rmSync(folder, { recursive: true }));
