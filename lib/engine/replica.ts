@@ -4,7 +4,7 @@ import type { ServerProcess } from '../connection/server-process.ts';
 import { TroupeError } from '../core/errors.ts';
 import type { Handler } from '../core/interceptor.ts';
 import type { Session } from '../mcp/session/session.ts';
-import type { CircuitBreaker } from '../resilience/circuit-breaker.ts';
+import type { CircuitBreaker, HeldBreaker } from '../resilience/circuit-breaker.ts';
 import type { Candidate } from '../routing/pool.ts';
 import type { ProbeResult } from './probe.ts';
 import type { SessionLists } from './session-lists.ts';
@@ -20,6 +20,8 @@ export interface Replica {
   lastSession: Session | undefined;
   /** Of the present session: its breaker, and what a request goes through on its way to it. */
   breaker: CircuitBreaker | undefined;
+  /** Of a session that was evicted while its breaker was not closed. */
+  held: HeldBreaker | undefined;
   path: Handler | undefined;
   lastProbe: ProbeResult | undefined;
   endWatch: (() => void) | undefined;

@@ -236,7 +236,10 @@ export class Server {
         if (session === undefined || session.inFlight > 0 || pool.inFlight > 0) return false;
         return !config.pinned && watched.size === 0 && config.affinity?.mode !== 'strict';
       },
-      evict: () => connection.disconnect(config.stop.graceMs),
+      evict: () => {
+        replica.held = replica.breaker?.held;
+        return connection.disconnect(config.stop.graceMs);
+      },
     };
   }
 
@@ -340,6 +343,7 @@ export class Server {
       process: undefined,
       lastSession: undefined,
       breaker: undefined,
+      held: undefined,
       path: undefined,
       lastProbe: undefined,
       endWatch: undefined,
@@ -506,6 +510,7 @@ export class Server {
       random,
       options: config.breaker,
       probe: (cancellation) => probeSession(session, cancellation),
+      resume: replica.held,
       onChange: (from, to) => {
         emit({
           type: 'breaker.changed',
@@ -520,6 +525,7 @@ export class Server {
       },
     });
     replica.breaker = breaker;
+    replica.held = undefined;
   }
 
   /** AIMD: as many requests at the same time as this session takes without failing or slowing down. */

@@ -36,7 +36,7 @@ function row(server: Server, replica: Replica, clean: Clean): ConnectionSnapshot
     pid: replica.process?.pid,
     inFlight: load?.inFlight ?? 0,
     queued: load?.queued ?? 0,
-    breaker: replica.breaker?.state ?? 'closed',
+    breaker: replica.breaker?.state ?? (replica.held === undefined ? 'closed' : 'open'),
     latencyMs: load?.latencyMs,
     calls: load?.calls ?? 0,
     restarts: connection.restarts,

@@ -1,7 +1,7 @@
 import type { Clock } from '../core/clock.ts';
-import { TroupeError } from '../core/errors.ts';
+import { TroupeError, isTroupeError } from '../core/errors.ts';
 import type { Handler, Interceptor, Response } from '../core/interceptor.ts';
-import { type Outcome, isCountable, outcomeOfError, outcomeOfResult } from '../core/outcome.ts';
+import { type Outcome, isCountable, isFailure, outcomeOfError, outcomeOfResult } from '../core/outcome.ts';
 import type { Request } from '../core/request.ts';
 
 /** AIMD as in Netflix concurrency-limits, with a floor that fits servers which want one request at a time. */
@@ -94,11 +94,18 @@ export async function inSlot(
   try {
     response = await next(request);
   } catch (error) {
-    bulkhead.release(clock.now() - startedAt, outcomeOfError(error));
+    bulkhead.release(clock.now() - startedAt, pressureOf(error));
     throw error;
   }
   bulkhead.release(clock.now() - startedAt, outcomeOfResult(response));
   return response;
+}
+
+/** Who asks for patience (429, or a Retry-After with whatever) has too much to do, although it refused nothing by it. */
+function pressureOf(error: unknown): Outcome {
+  const patience =
+    isTroupeError(error) && (error.code === 'rate_limited' || error.retryAfterMs !== undefined);
+  return patience ? 'overload' : outcomeOfError(error);
 }
 
 class Semaphore implements Bulkhead {
@@ -146,12 +153,20 @@ class Semaphore implements Bulkhead {
 
   release(elapsedMs: number, outcome: Outcome): void {
     if (isCountable(outcome)) {
-      this.#meanMs = this.#meanMs === 0 ? elapsedMs : this.#meanMs + MEAN_WEIGHT * (elapsedMs - this.#meanMs);
+      this.#noteService(elapsedMs, outcome);
       if (this.#options.adaptive !== undefined) this.#adapt(outcome, this.#options.adaptive);
     }
     this.#inFlight--;
     if (this.#queue.size > 0) this.#admit();
     if (this.#inFlight < this.#limit) this.#options.onFree?.();
+  }
+
+  /** A timeout took at least as long as it was given; another failure says nothing about how long work takes. */
+  #noteService(elapsedMs: number, outcome: Outcome): void {
+    if (outcome !== 'timeout' && isFailure(outcome)) return;
+    const before = this.#meanMs;
+    const ms = outcome === 'timeout' ? Math.max(elapsedMs, before) : elapsedMs;
+    this.#meanMs = before === 0 ? ms : before + MEAN_WEIGHT * (ms - before);
   }
 
   #adapt(outcome: Outcome, { min = 1 }: AdaptiveOptions): void {

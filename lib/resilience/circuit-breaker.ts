@@ -37,6 +37,14 @@ export interface CircuitBreakerInit {
    */
   readonly probe: (cancellation: Cancellation) => Promise<unknown>;
   readonly onChange?: ((from: BreakerState, to: BreakerState) => void) | undefined;
+  /** What an earlier breaker of the replica knew: this one begins open, for the rest of that time. */
+  readonly resume?: HeldBreaker | undefined;
+}
+
+/** A breaker that was not closed when its session was put aside: the replica has not become better by that. */
+export interface HeldBreaker {
+  readonly openUntil: number;
+  readonly openings: number;
 }
 
 /** Whether one session's replica is fit to be asked. A gate that is read, fed with outcomes after the fact. */
@@ -52,6 +60,8 @@ export interface CircuitBreaker {
   readonly samples: { readonly settled: number; readonly failed: number };
   /** `now`: on the engine's clock, where the caller has just read it. */
   report(outcome: Outcome, generation: number, now?: number): void;
+  /** For the breaker of the next session, where this one ends for no fault of the replica; undefined while closed. */
+  readonly held: HeldBreaker | undefined;
   /** Ends timer and probe; later reports do nothing. Idempotent. */
   dispose(): void;
 }
@@ -105,6 +115,11 @@ class ReportedBreaker implements CircuitBreaker {
     this.#bucketMs = init.options.windowMs / BUCKETS;
     this.#bucketSince = init.clock.now();
     this.#opossum = this.#instance('closed');
+    if (init.resume !== undefined) this.#resume(init.resume);
+  }
+
+  get held(): HeldBreaker | undefined {
+    return this.#state === 'closed' ? undefined : { openUntil: this.#openUntil, openings: this.#openings };
   }
 
   get state(): BreakerState {
@@ -149,6 +164,18 @@ class ReportedBreaker implements CircuitBreaker {
     this.#opossum.shutdown();
     this.#probing?.cancel(new TroupeError('stopped', 'the circuit breaker was disposed'));
     this.#probing = undefined;
+  }
+
+  #resume({ openUntil, openings }: HeldBreaker): void {
+    const { clock } = this.#init;
+    this.#opossum.shutdown();
+    this.#openings = openings;
+    this.#openUntil = openUntil;
+    this.#state = 'open';
+    // Where the time is over meanwhile, a probe decides and not a request.
+    this.#disarm = clock.after(Math.max(0, openUntil - clock.now()), () => this.#onHalfOpen(), {
+      unref: true,
+    });
   }
 
   #failed(): void {

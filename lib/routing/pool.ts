@@ -1,11 +1,11 @@
 import type { Availability } from '../core/availability.ts';
 import type { Clock } from '../core/clock.ts';
-import { TroupeError, isTroupeError } from '../core/errors.ts';
+import { TroupeError, isTroupeError, type ErrorCode } from '../core/errors.ts';
 import type { ConnectionState } from '../core/events.ts';
 import type { Handler, Response } from '../core/interceptor.ts';
 import { type Outcome, outcomeOfError, outcomeOfResult } from '../core/outcome.ts';
 import type { Random } from '../core/ports.ts';
-import type { Request } from '../core/request.ts';
+import { amend, type Request } from '../core/request.ts';
 import {
   Affinity,
   type AffineReplica,
@@ -61,6 +61,10 @@ export interface PoolOptions {
 }
 
 const DEFAULT_MAX_QUEUE = 256;
+
+/** Refusals of one replica that another need not share: its session is gone, or it has no room. */
+const MOVES_ON: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['unavailable', 'connection_lost', 'queue_full']);
+
 /** A hint is at least this long (a client that comes back at once changes nothing) … */
 const LEAST_RETRY_AFTER_MS = 10;
 /** … and at most this (as long as a Retry-After is honoured). */
@@ -227,10 +231,24 @@ export class ReplicaPool {
       (error: unknown) => {
         settle(outcomeOfError(error));
         this.#line.advance();
-        if (isTroupeError(error) && error.delivery === 'unsent') facts.unsent = (facts.unsent ?? 0) + 1;
+        if (isTroupeError(error) && error.delivery === 'unsent') {
+          facts.unsent = (facts.unsent ?? 0) + 1;
+          const elsewhere = this.#elsewhere(error, candidate, request);
+          if (elsewhere !== undefined) return this.handle(elsewhere);
+        }
         throw this.#located(error, candidate, request);
       },
     );
+  }
+
+  /**
+   * What never left may go to another replica at once: it is no second attempt, needs no pause and costs no budget, since
+   * nobody has seen it. Each replica is asked once at most.
+   */
+  #elsewhere({ code }: TroupeError, { id }: Candidate, request: Request): Request | undefined {
+    if (!MOVES_ON.has(code) || request.cancellation.cancelled) return undefined;
+    const tried = [...request.tried, id];
+    return this.picker.hasOther(tried) ? amend(request, { tried }) : undefined;
   }
 
   /** Every request with the key waits for it; when it fails all of them do, and the next one tries again. */

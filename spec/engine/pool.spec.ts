@@ -108,6 +108,26 @@ describe('the pool of connections', () => {
     expect(logged(log, 'run act')).toBe(100);
   });
 
+  it('forgets no open breaker with the connection: the sick server is left alone when it is back', async () => {
+    const breaker = { minSamples: 3, consecutive: 3, openMs: 60_000 };
+    const { troupe, hosts, gone } = await three({ maxConnections: 1 }, { a: { breaker, retry: false } });
+    const [a] = hosts;
+    if (a === undefined) throw new Error('no server');
+    await call(troupe, 'a');
+    a.refuse = ({ method }) => (method === 'tools/call' ? { status: 503 } : undefined);
+    for (const _ of times(3)) await failureOf(call(troupe, 'a'));
+    expect(troupe.fleet.connections[0]?.breaker).toBe('open');
+    await call(troupe, 'b');
+    expect(gone()).toEqual(['a']);
+    expect(troupe.fleet.connections[0]).toMatchObject({ state: 'Disconnected', breaker: 'open' });
+    const asked = a.count('tools/call');
+    const refused = await failureOf(call(troupe, 'a', {}, { timeoutMs: 5_000 }));
+    expect(refused.code).toBe('circuit_open');
+    expect(refused.retryAfterMs).toBeGreaterThan(30_000);
+    expect(a.count('tools/call')).toBe(asked);
+    expect(isConnected(troupe, 'a')).toBe(true);
+  });
+
   it('is unlimited unless it is told otherwise', async () => {
     const { troupe, gone } = await three(undefined);
     for (const name of ['a', 'b', 'c']) await call(troupe, name);

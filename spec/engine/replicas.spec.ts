@@ -131,17 +131,28 @@ describe('replicas', () => {
     await until(() => isConnected(troupe, 's#1'), 'the replica');
   });
 
-  it('are asked in vain only once: what was not sent goes to the next in the same call', async () => {
+  it('are asked in vain only once: what was not sent goes to the next in the same attempt, and costs no budget', async () => {
     const a = await http({ name: 'a' });
     const b = await http({ name: 'b' });
     const troupe = engine({
       restart: { ...QUICK, baseMs: 5_000, capMs: 5_000 },
-      servers: { s: { replicas: [{ url: a.url }, { url: b.url }], routing: 'round-robin' } },
+      // Nothing is ever retried: neither twice, nor out of a budget.
+      servers: {
+        s: {
+          replicas: [{ url: a.url }, { url: b.url }],
+          routing: 'round-robin',
+          retry: false,
+          breaker: false,
+        },
+      },
     });
     await troupe.start();
     await a.kill();
+    // A crowd at once, each about to be sent to either.
+    const answers = await Promise.all(times(100).map(() => answerer(troupe)));
+    expect(answers).toEqual(times(100).map(() => 'b'));
     for (const _ of times(20)) expect(await answerer(troupe)).toBe('b');
-    expect(b.runs).toHaveLength(20);
+    expect(b.runs).toHaveLength(120);
     expect(a.runs).toHaveLength(0);
   });
 });

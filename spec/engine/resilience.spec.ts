@@ -391,6 +391,42 @@ describe('slots', () => {
   });
 });
 
+describe('concurrency that follows what the server bears', () => {
+  it('shrinks where it is asked for patience, as where it is late', async () => {
+    const { server, troupe } = await single({
+      retry: false,
+      breaker: false,
+      adaptive: true,
+      maxInFlight: 16,
+    });
+    let now = 0;
+    let peak = 0;
+    const wave = async (calls: number, patience: boolean): Promise<number> => {
+      peak = 0;
+      server.refuse = ({ method }) =>
+        patience && method === 'tools/call' ? { status: 429, headers: { 'retry-after': '1' } } : undefined;
+      const outcomes = await Promise.allSettled(times(calls).map(() => call(troupe, 'act')));
+      if (patience)
+        for (const outcome of outcomes)
+          expect(outcome).toMatchObject({ status: 'rejected', reason: { code: 'rate_limited' } });
+      return peak;
+    };
+    server.order = async ({ method }) => {
+      if (method !== 'tools/call') return undefined;
+      now += 1;
+      peak = Math.max(peak, now);
+      await pause(20);
+      now -= 1;
+      return undefined;
+    };
+    expect(await wave(32, false)).toBeGreaterThan(8);
+    // Each refusal takes a tenth of the slots, down to one.
+    await wave(32, true);
+    // It grows again by one with each answer: of 10 calls the last ones run five at once, not ten.
+    expect(await wave(10, false)).toBeLessThan(8);
+  });
+});
+
 describe('hedging', () => {
   /** Two replicas that have answered fast, of which one hangs from now on. */
   const halfHanging = async (hangs: 'answers late' | 'never answers') => {
@@ -400,15 +436,16 @@ describe('hedging', () => {
         s: {
           replicas: servers.map(({ url }) => ({ url })),
           routing: 'round-robin',
-          // The machine may be busy: what takes less than 100 ms is not slow here, and asking twice is not spared.
-          hedge: { minDelayMs: 100, budgetRatio: 1 },
+          // The machine may be busy: what takes less than 100 ms is not slow here. Both budgets are as they come.
+          hedge: { minDelayMs: 100 },
           trusted: true,
         },
       },
     });
     await troupe.start();
     await troupe.listTools();
-    for (const _ of times(40)) await call(troupe, 'look');
+    // Of 60 requests 5 % are three that may be asked twice.
+    for (const _ of times(60)) await call(troupe, 'look');
     const [slow, fast] = servers;
     if (slow === undefined || fast === undefined) throw new Error('no servers');
     slow.order = ({ method }) =>

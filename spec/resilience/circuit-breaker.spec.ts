@@ -204,6 +204,57 @@ describe('circuit breaker', () => {
     expect(probes).toHaveLength(1);
   });
 
+  it('goes on in the breaker of the next session: the rest of its open time, then a probe', async () => {
+    const { clock, breaker, trip } = bench();
+    expect(breaker.held).toBeUndefined();
+    trip();
+    await clock.advance(1_000);
+    const { held } = breaker;
+    breaker.dispose();
+    expect(held).toBeDefined();
+    const probes: Array<() => void> = [];
+    const next = createCircuitBreaker({
+      clock,
+      random: () => 0,
+      options: OPTIONS,
+      probe: () => new Promise((_, reject) => probes.push(() => reject(failure('connection_lost')))),
+      resume: held,
+    });
+    expect(next).toMatchObject({ state: 'open', admits: false, retryAfterMs: 4_000 });
+    next.report('ok', next.generation);
+    await clock.advance(3_999);
+    expect([next.state, probes.length]).toEqual(['open', 0]);
+    await clock.advance(1);
+    expect([next.state, probes.length]).toEqual(['half-open', 1]);
+    // The second opening, so twice as long.
+    probes[0]?.();
+    await clock.flush();
+    expect(next).toMatchObject({ state: 'open', retryAfterMs: 10_000 });
+    next.dispose();
+    expect(clock.armed).toBe(0);
+  });
+
+  it('whose open time has passed meanwhile begins with the probe, not with a request', async () => {
+    const { clock, breaker, trip } = bench();
+    trip();
+    const { held } = breaker;
+    breaker.dispose();
+    await clock.advance(60_000);
+    let probed = 0;
+    const next = createCircuitBreaker({
+      clock,
+      random: () => 0,
+      options: OPTIONS,
+      probe: () => Promise.resolve(++probed),
+      resume: held,
+    });
+    expect(next.admits).toBe(false);
+    await clock.advance(0);
+    await clock.flush();
+    expect([next.state, probed]).toEqual(['closed', 1]);
+    next.dispose();
+  });
+
   it('disposed: no timer, the probe cancelled, nothing moves', async () => {
     const { clock, breaker, probes, changes, trip } = bench();
     trip();

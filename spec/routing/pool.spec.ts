@@ -457,6 +457,68 @@ describe('replica pool', () => {
   });
 });
 
+describe('what never left its replica', () => {
+  const refusing =
+    (code: TroupeError['code']): Handler =>
+    () =>
+      Promise.reject(failure(code, { delivery: 'unsent' }));
+
+  it('goes on to another one in the same attempt, each asked once', async () => {
+    const { pool, calls } = poolOf([
+      { id: 'alpha#1', handle: refusing('connection_lost') },
+      { id: 'alpha#2', handle: refusing('queue_full') },
+      { id: 'alpha#3' },
+    ]);
+    const requests = Array.from({ length: 50 }, () => requestOf({ operation: 'unsafe', ...noFacts() }));
+    const answers = requests.map((request) => pool.handle(request));
+    await new Promise((resolve) => void setImmediate(resolve));
+    expect(calls('alpha#3')).toHaveLength(50);
+    for (const { request, reply } of calls('alpha#3')) {
+      expect(request.attempt).toBe(1);
+      reply({});
+    }
+    expect(await Promise.all(answers)).toHaveLength(50);
+    expect(pool.inFlight).toBe(0);
+    for (const { facts } of requests) {
+      expect(facts.connection).toBe('alpha#3');
+      // One of the two is counted by the held handler itself.
+      expect(facts.attempts - (facts.unsent ?? 0)).toBe(2);
+    }
+  });
+
+  it('is an error where nobody else is left, and where another would say the same', async () => {
+    const down = poolOf([
+      { id: 'alpha#1', handle: refusing('unavailable') },
+      { id: 'alpha#2', handle: refusing('unavailable') },
+    ]);
+    const request = requestOf(noFacts());
+    await expect(down.pool.handle(request)).rejects.toMatchObject({
+      code: 'unavailable',
+      delivery: 'unsent',
+    });
+    expect(request.facts.attempts).toBe(2);
+    const invalid = poolOf([
+      { id: 'alpha#1', handle: refusing('invalid_request') },
+      { id: 'alpha#2', availability: 'usable', handle: refusing('invalid_request') },
+    ]);
+    const other = requestOf(noFacts());
+    await expect(invalid.pool.handle(other)).rejects.toMatchObject({ code: 'invalid_request' });
+    expect(other.facts.attempts).toBe(1);
+  });
+
+  it('may have been sent where nobody says so: that stays where it is', async () => {
+    const { pool, calls } = poolOf(
+      [
+        { id: 'alpha#1', handle: () => Promise.reject(failure('connection_lost', { delivery: 'sent' })) },
+        { id: 'alpha#2', tier: 1 },
+      ],
+      { tiers: { mode: 'failover', factor: 1.4 } },
+    );
+    await expect(pool.handle(requestOf(noFacts()))).rejects.toMatchObject({ delivery: 'sent' });
+    expect(calls('alpha#2')).toHaveLength(0);
+  });
+});
+
 describe('a dip in capacity', () => {
   /** 100 requests a second, each with 500 ms, towards 4 slots; `serviceMs` is how long one takes at that time. */
   async function load(serviceMs: (now: number) => number, forMs: number) {
