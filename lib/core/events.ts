@@ -71,6 +71,19 @@ export type EngineEvent =
       readonly reason: string;
     }
   | {
+      /** A name could be taken for another server's. Nothing is decided by it: every name leads where it led. */
+      readonly type: 'catalog.name_resembled';
+      readonly at: number;
+      /** `confusable`: drawn alike. `prefix`: begins with another's name. `hidden`: holds characters that nobody sees. */
+      readonly kind: 'confusable' | 'prefix' | 'hidden';
+      readonly server: string;
+      /** Original name of the tool; absent: the server itself. */
+      readonly name?: string | undefined;
+      readonly resembles?: { readonly server: string; readonly name?: string | undefined } | undefined;
+      /** One sentence for a person, hidden characters shown. */
+      readonly reason: string;
+    }
+  | {
       readonly type: 'request.settled';
       readonly at: number;
       readonly seq: number;

@@ -1,16 +1,17 @@
 import type { Config, ResolvedServer } from '../config/config.ts';
+import { Cancellation } from '../core/cancellation.ts';
 import { createClock, type Clock } from '../core/clock.ts';
 import { TroupeError } from '../core/errors.ts';
 import type { Handler } from '../core/interceptor.ts';
 import type { Json } from '../core/json-rpc.ts';
 import { silentLogger } from '../core/ports.ts';
-import type { Request } from '../core/request.ts';
+import type { Principal, Request } from '../core/request.ts';
 import { createLauncher } from '../mcp/process.ts';
 import { createVerdicts, type VerdictStore } from '../mcp/session/verdicts.ts';
 import { createValidators } from '../mcp/wire/validators.ts';
 import { createRoutingRules } from '../routing/rules.ts';
 import { compileGlob } from '../security/glob.ts';
-import type { Explanation } from '../security/policy-engine.ts';
+import { isThenable, type Explanation } from '../security/policy-engine.ts';
 import { createRedactor, type Redactor } from '../security/redaction.ts';
 import type { VaultKeySource } from '../security/vault-key.ts';
 import { createFleetStream, type FleetSnapshot, type FleetStream } from '../supervision/fleet.ts';
@@ -22,6 +23,7 @@ import { createCatalogs, type Catalogs } from './catalogs.ts';
 import type { ExplainRequest } from './contract.ts';
 import { createInboundDoor } from './inbound.ts';
 import { createLink } from './links.ts';
+import { expire, unless } from './listing.ts';
 import { buildPipeline } from './pipeline.ts';
 import {
   createRequestFactory,
@@ -76,6 +78,12 @@ export interface EngineParts {
   reorder(names: readonly string[]): void;
   dispose(): void;
   readonly trust: Trust;
+  /** Those of the servers that a principal may know of; rejects with `deadline_exceeded` where the policy does not say. */
+  known(
+    names: readonly string[],
+    principal: Principal | undefined,
+    timeoutMs: number,
+  ): readonly string[] | Promise<readonly string[]>;
   explain(request: ExplainRequest): Promise<Explanation>;
   /** The same without our secrets in it. */
   clean(error: TroupeError): TroupeError;
@@ -133,6 +141,7 @@ export function compileEngine(config: Config): EngineParts {
     servers: () => (servers.size === 0 ? config.servers.map(({ name }) => name) : servers.keys()),
     catalog: (principal) => scopes.view(principal).catalog(),
     pinName: (server, principal) => scopes.view(principal).pinName(server),
+    credentials: (server) => servers.get(server)?.config.auth?.kind,
     unknown: (request) => unknownTo(request, resolving),
   });
   const inbound = createInboundDoor({
@@ -157,6 +166,9 @@ export function compileEngine(config: Config): EngineParts {
     onEvicted: ({ id, server }) =>
       bus.emit({ type: 'connection.evicted', at: clock.wallTime(), server, connection: id }),
   });
+  const remember = recentSecrets(redactor);
+  /** A token that is sent with each request is on record once. */
+  const lastSecret = new Map<string, string>();
   const deps: ServerDeps = {
     clock,
     random,
@@ -171,7 +183,12 @@ export function compileEngine(config: Config): EngineParts {
       config.stateDir === undefined || config.vault === undefined
         ? undefined
         : createTokenStores(config.stateDir, config.vault.key as VaultKeySource, clock),
-    onSecret: recentSecrets(redactor),
+    onSecret: (server, secret) => {
+      remember(server, secret);
+      if (lastSecret.get(server) === secret) return;
+      lastSecret.set(server, secret);
+      trust.credentialUsed(server);
+    },
     clientInfo: CLIENT_INFO,
     logLevel: config.host.log === undefined ? undefined : 'info',
     link: (server, replica, leaveGate, credentials) =>
@@ -267,6 +284,16 @@ export function compileEngine(config: Config): EngineParts {
   };
   let uniform = true;
 
+  const inTime = async <T>(timeoutMs: number, what: string, answer: Promise<T>): Promise<T> => {
+    const cancellation = new Cancellation();
+    const disarm = expire(clock, cancellation, timeoutMs, what);
+    try {
+      return await unless(cancellation, answer);
+    } finally {
+      disarm();
+    }
+  };
+
   return {
     clock,
     timeoutMs: (shape) =>
@@ -290,10 +317,21 @@ export function compileEngine(config: Config): EngineParts {
         begin,
         clock,
         view: (principal) => scopes.view(principal),
+        recorded: trust.recorded,
         guard: trust.guard,
+        sight: trust.sight,
       }),
     trust,
-    explain({ method, params, server, principal }) {
+    known(names, principal, timeoutMs) {
+      const { sight } = trust;
+      if (sight === undefined) return names;
+      const hidden = names.map((name) => sight.hides(name, principal));
+      const judge = (answers: readonly boolean[]): readonly string[] => names.filter((_, i) => !answers[i]);
+      if (!hidden.some(isThenable)) return judge(hidden as readonly boolean[]);
+      const answers = Promise.all(hidden.map((answer) => Promise.resolve(answer)));
+      return inTime(timeoutMs, 'the judgement of the policy', answers).then(judge);
+    },
+    async explain({ method, params, server, principal }) {
       const ref = params?.['ref'] as Json | undefined;
       const target = params?.['name'] ?? params?.['uri'] ?? ref?.['name'] ?? ref?.['uri'];
       const shape = { method, params, server, target: typeof target === 'string' ? target : undefined };
@@ -302,7 +340,8 @@ export function compileEngine(config: Config): EngineParts {
         principal === undefined ? undefined : { principal },
         config.timeoutMs,
       );
-      return trust.explain(request, locate(request, resolving));
+      const answer = trust.explain(request, locate(request, resolving));
+      return inTime(config.timeoutMs, 'the explanation of the policy', answer);
     },
     clean: (error) => cleanError(error, redactor),
     redacted: (value) => redactor.value(value) as Json,
@@ -330,6 +369,7 @@ export function compileEngine(config: Config): EngineParts {
       // One that a request has made while the others ended.
       await scopes.remove(name, graceMs);
       written.delete(name);
+      lastSecret.delete(name);
       catalogs.forget(name);
       trust.forget(name);
       trust.fleetChanged();

@@ -336,12 +336,14 @@ class TroupeEngine implements Engine {
     return {
       now: () => this.#clock.now(),
       members: (wanted) => {
-        for (const name of wanted ?? []) this.#server(name);
-        if (wanted !== undefined) return wanted;
         const { sight } = this.#parts.trust;
+        if (sight === undefined) for (const name of wanted ?? []) this.#server(name);
+        const all = [...this.#parts.servers.keys()];
+        // With a policy one that is not there is a row like one that must not be known.
+        if (wanted !== undefined || sight === undefined) return wanted ?? all;
         const principal =
           options?.principal === undefined ? this.#config.principal : principalOf(options.principal);
-        return [...this.#parts.servers.keys()].filter((name) => sight?.hides(name, principal) !== true);
+        return this.#parts.known(all, principal, options?.timeoutMs ?? this.#config.timeoutMs);
       },
       leg: (server) => {
         const aborter = new AbortController();
@@ -393,7 +395,8 @@ class TroupeEngine implements Engine {
   readonly #begin = (shape: RequestShape, options: RequestOptions | undefined): Request => {
     if (this.#supervisor.stopping) throw stopped();
     const named = shape.server ?? (options?.servers?.length === 1 ? options.servers[0] : undefined);
-    const config = named === undefined ? undefined : this.#server(named).config;
+    // One that does not exist is told of on the path, so that it is on record like every other operation.
+    const config = named === undefined ? undefined : this.#parts.servers.get(named)?.config;
     return this.#parts.requests.create(
       named === shape.server ? shape : { ...shape, server: named },
       options,

@@ -1,6 +1,8 @@
 import { isTroupeError, type ErrorCode } from '../core/errors.ts';
 import type { Handler, Interceptor, Response } from '../core/interceptor.ts';
 import { amend, type Request } from '../core/request.ts';
+import { isThenable } from '../security/policy-engine.ts';
+import { unless } from './listing.ts';
 import type { Server } from './server.ts';
 
 /** Refusals that another server need not share. */
@@ -12,18 +14,22 @@ const ELSEWHERE: ReadonlySet<ErrorCode> = new Set([
   'auth_required',
 ]);
 
+/** Whether policy, pins and audit let a request go to the server it names. */
+type Admits = (request: Request) => boolean | Promise<boolean>;
+
 /**
  * When a server cannot take a request, those declared equivalent are asked, in order; only with what is certain not to
  * have run, or changes nothing. The declaration says that they mean the same by the same name.
  */
 export function failover(
   serversOf: (principal: Request['principal']) => ReadonlyMap<string, Server>,
+  admits: Admits | undefined,
 ): Interceptor {
   return (next) => (request) => {
     const servers = serversOf(request.principal);
     const server = servers.get(request.server ?? '');
     if (server === undefined || server.config.equivalentTo.length === 0) return next(request);
-    return inTurn(next, request, server.config.equivalentTo, servers);
+    return inTurn(next, request, server.config.equivalentTo, servers, admits);
   };
 }
 
@@ -32,6 +38,7 @@ async function inTurn(
   request: Request,
   others: readonly string[],
   servers: ReadonlyMap<string, Server>,
+  admits: Admits | undefined,
 ): Promise<Response> {
   try {
     return await next(request);
@@ -42,14 +49,14 @@ async function inTurn(
     const other = left.find((name) => servers.get(name)?.pool.hasReady) ?? left[0];
     if (!harmless || !ELSEWHERE.has(error.code) || other === undefined || request.cancellation.cancelled)
       throw error;
-    request.facts.server = other;
     const rest = left.filter((name) => name !== other);
-    return inTurn(
-      next,
-      amend(request, { server: other, attempt: request.facts.attempts + 1, tried: [] }),
-      rest,
-      servers,
-    );
+    const instead = amend(request, { server: other, attempt: request.facts.attempts + 1, tried: [] });
+    // What was decided was decided about the first server. One that must not be asked is passed over like one that is down.
+    const admitted = admits === undefined || admits(instead);
+    if (!(isThenable(admitted) ? await unless(request.cancellation, admitted) : admitted))
+      return inTurn(() => Promise.reject(error), request, rest, servers, admits);
+    request.facts.server = other;
+    return inTurn(next, instead, rest, servers, admits);
   }
 }
 

@@ -35,8 +35,8 @@ export interface Leg {
 }
 
 export interface FanOutDeps {
-  /** Checks the servers; throws `not_found`. */
-  readonly members: (wanted: readonly string[] | undefined) => readonly string[];
+  /** Checks the servers; throws `not_found`. A promise where a policy has to say first whom the caller may know. */
+  readonly members: (wanted: readonly string[] | undefined) => readonly string[] | Promise<readonly string[]>;
   readonly leg: (server: string) => Leg;
   readonly now: () => number;
 }
@@ -57,8 +57,8 @@ export function fanOut(wanted: readonly string[] | undefined, deps: FanOutDeps):
     }
     used = true;
     let legs: readonly Leg[] = [];
-    try {
-      const members = deps.members(wanted);
+    const ask = (members: readonly string[]): void => {
+      if (subscriber.closed) return;
       let open = members.length;
       if (open === 0) subscriber.complete();
       legs = members.map((server) => {
@@ -71,6 +71,11 @@ export function fanOut(wanted: readonly string[] | undefined, deps: FanOutDeps):
         });
         return leg;
       });
+    };
+    try {
+      const members = deps.members(wanted);
+      if (members instanceof Promise) members.then(ask).catch((error: unknown) => subscriber.error(error));
+      else ask(members);
     } catch (error) {
       subscriber.error(error);
     }
@@ -82,7 +87,8 @@ export function fanOut(wanted: readonly string[] | undefined, deps: FanOutDeps):
 
 /** Asks many servers and makes one answer of what they say; the failures stand beside it. */
 export async function aggregate(request: AggregateRequest, deps: FanOutDeps): Promise<AggregateResult> {
-  const members = deps.members(request.servers);
+  const found = deps.members(request.servers);
+  const members = found instanceof Promise ? await found : found;
   const rows = await MODES[request.mode ?? 'parallel'](members, deps);
   const failures = rows.flatMap((r) => (r.ok ? [] : [{ server: r.server, error: r.error }]));
   const reduce = request.reduce ?? (request.mode === 'first' ? 'first' : suited(request.method));

@@ -43,10 +43,6 @@ export interface InboundOptions {
   readonly permit?:
     | ((from: Asker, method: string, params: Json | undefined) => void | Promise<void>)
     | undefined;
-  /** Records what was asked and how it ended. */
-  readonly record?:
-    | ((from: Asker, method: string, params: Json | undefined, error: TroupeError | undefined) => void)
-    | undefined;
 }
 
 const MINUTE_MS = 60_000;
@@ -82,8 +78,6 @@ export function createInboundDoor(options: InboundOptions): Inbound {
     try {
       used.enter(options.limits(from.server), clock.now(), from.server, method);
       entered = true;
-      const pending = options.permit?.(from, method, params);
-      if (pending !== undefined) await pending;
       return await callHost(options, from, method, params ?? {}, signal);
     } catch (error) {
       failed = isTroupeError(error)
@@ -95,7 +89,6 @@ export function createInboundDoor(options: InboundOptions): Inbound {
       throw failed;
     } finally {
       if (entered) used.leave();
-      options.record?.(from, method, params, failed);
       emit({
         type: 'server.asked',
         at: clock.wallTime(),
@@ -180,9 +173,11 @@ async function callHost(
   const { host, clock, timeoutMs } = options;
   const { server, principal } = from;
   const work = hostCall(host, from, method, params);
+  const permitted = options.permit?.(from, method, params);
   const controller = new AbortController();
   return new Promise<Json>((resolve, reject) => {
     const end = (error: TroupeError): void => {
+      settle();
       controller.abort(error);
       reject(error);
     };
@@ -195,13 +190,15 @@ async function callHost(
         }),
       ),
     );
-    if (signal.aborted) onAbort();
-    else signal.addEventListener('abort', onAbort, { once: true });
     const settle = (): void => {
       disarm();
       signal.removeEventListener('abort', onAbort);
     };
-    Promise.resolve()
+    if (signal.aborted) onAbort();
+    else signal.addEventListener('abort', onAbort, { once: true });
+    // A policy that takes its time takes it from the host's; one that never answers keeps nobody waiting.
+    Promise.resolve(permitted)
+      .then(() => controller.signal.throwIfAborted())
       .then(() => work({ server, principal, signal: controller.signal }))
       .then(
         (result) => {

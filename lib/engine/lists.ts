@@ -1,12 +1,14 @@
+import { Cancellation } from '../core/cancellation.ts';
 import { TroupeError } from '../core/errors.ts';
 import type { ListKind } from '../core/events.ts';
 import type { Json } from '../core/json-rpc.ts';
-import type { Request } from '../core/request.ts';
+import { amend, type Request } from '../core/request.ts';
 import { LIST_METHODS } from '../mcp/session/list.ts';
 import type { EngineParts } from './compose.ts';
 import type { ListResult } from './contract.ts';
-import { ensureListed, expire } from './listing.ts';
+import { ensureListed, expire, unless } from './listing.ts';
 import type { RequestOptions } from './request-factory.ts';
+import type { Sight } from './sight.ts';
 
 /** The list methods, for callers who use `request`. */
 export const LIST_PARAMS: Readonly<Record<string, ListKind>> = Object.fromEntries(
@@ -28,55 +30,80 @@ export async function listServers(
     options,
     defaultTimeoutMs,
   );
-  const { servers, knows, catalog, pinName } = parts.scopes.view(request.principal);
+  const { clock, trust } = parts;
   const timeoutMs = request.deadline - request.startedAt;
-  const disarm = expire(parts.clock, request.cancellation, timeoutMs, LIST_METHODS[kind]);
+  const method = LIST_METHODS[kind];
+  const disarm = expire(clock, request.cancellation, timeoutMs, method);
+  // A server that is late is a row of the list, and does not take from the policy the time to judge the other rows.
+  const judged = new Cancellation();
+  const disarmJudged = expire(clock, judged, timeoutMs + JUDGING_MS, method);
+  const slot = request.cancellation.listen((reason) => {
+    if (reason.code !== 'deadline_exceeded') judged.cancel(reason);
+  });
+  let failures: ListResult['failures'] = [];
   try {
-    const wanted = options?.servers;
-    if (wanted !== undefined)
-      for (const name of wanted)
-        if (!servers.has(name)) throw new TroupeError('not_found', `no server "${name}"`);
-    const asked = [...servers.values()].filter((server) => wanted?.includes(server.name) ?? true);
-    const again = request.cache !== 'use';
-    const outcomes = await Promise.all(
-      asked.map((server) =>
-        ensureListed(server, kind, {
-          cancellation: request.cancellation,
-          again,
-          knows: (name) => knows(name, kind),
-        }),
-      ),
+    const whole = await trust.recorded(amend(request, { cancellation: judged }), (asked) =>
+      trust.guard(asked, async () => {
+        const listed = await listAll(parts, kind, request, options?.servers);
+        ({ failures } = listed);
+        return { ...listed, [kind]: listed.items };
+      }),
     );
-    if (options?.signal?.aborted === true) request.cancellation.throwIfCancelled();
-    const listed = parts.listed(kind, outcomes, { catalog: catalog(), pinName });
-    const failures = listed.failures.map((row) => {
-      const error = parts.clean(row.error);
-      return { ...row, message: error.message, error };
-    });
-    return await seenBy(parts, kind, request, { ...listed, failures });
+    const { [kind]: items, ttlMs, cacheScope } = whole as Json & ListResult;
+    const result = { items: items as ListResult['items'], failures, ttlMs, cacheScope };
+    return trust.sight === undefined
+      ? result
+      : await unless(judged, seenBy(result, options?.servers, request, trust.sight));
   } finally {
     disarm();
+    disarmJudged();
+    request.cancellation.ignore(slot);
     request.cancellation.settled();
   }
 }
 
-/** The list without what the principal may not see, on record like any other operation. */
-async function seenBy(
+/** How long a policy of the host's own may still judge what was listed when the time of the list is over, milliseconds. */
+const JUDGING_MS = 1_000;
+
+async function listAll(
   parts: EngineParts,
   kind: ListKind,
   request: Request,
-  whole: ListResult,
+  wanted: readonly string[] | undefined,
 ): Promise<ListResult> {
-  const { trust } = parts;
-  if (trust.layers.length === 0) return whole;
-  const response = await trust.guard(request, () => Promise.resolve({ [kind]: whole.items } as Json));
-  const items = response[kind] as ListResult['items'];
-  const { sight } = trust;
-  if (sight === undefined) return { ...whole, items };
-  const known = new Set(items.map(({ server }) => server));
-  // That a server failed tells that it is there.
-  const failures = whole.failures.filter(
-    ({ server }) => known.has(server) || !sight.hides(server, request.principal),
+  const { cancellation, principal } = request;
+  const { servers, knows, catalog, pinName } = parts.scopes.view(principal);
+  for (const name of wanted ?? [])
+    if (!servers.has(name)) throw new TroupeError('not_found', `no server "${name}"`);
+  const asked = [...servers.values()].filter((server) => wanted?.includes(server.name) ?? true);
+  const again = request.cache !== 'use';
+  const outcomes = await Promise.all(
+    asked.map((server) =>
+      ensureListed(server, kind, { cancellation, again, knows: (name) => knows(name, kind) }),
+    ),
   );
-  return { ...whole, items, failures };
+  if (cancellation.reason?.code === 'cancelled') throw cancellation.reason;
+  const listed = parts.listed(kind, outcomes, { catalog: catalog(), pinName });
+  const failures = listed.failures.map((row) => {
+    const error = parts.clean(row.error);
+    return { ...row, message: error.message, error };
+  });
+  return { ...listed, failures };
+}
+
+/** That a server failed, or that it has nothing, tells that it is there. */
+async function seenBy(
+  whole: ListResult,
+  wanted: readonly string[] | undefined,
+  { principal }: Request,
+  sight: Sight,
+): Promise<ListResult> {
+  const known = new Set(whole.items.map(({ server }) => server));
+  for (const name of wanted ?? [])
+    if (!known.has(name) && (await sight.hides(name, principal)))
+      throw new TroupeError('not_found', `no server "${name}"`);
+  const failures: Array<ListResult['failures'][number]> = [];
+  for (const row of whole.failures)
+    if (known.has(row.server) || !(await sight.hides(row.server, principal))) failures.push(row);
+  return { ...whole, failures };
 }

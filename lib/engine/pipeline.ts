@@ -103,6 +103,8 @@ export function buildPipeline(deps: PipelineDeps): Handler {
     scopes.server(request.server ?? '', request.principal);
   const view = (principal: Request['principal']): View => scopes.view(principal);
   const path: readonly Interceptor[] = [
+    // Above everything that can end an operation, its deadline too: each has one intent and one outcome on record.
+    ...deps.trust.record,
     // Total time: above everything, so that slow host interceptors, waiting for a connection, retries and rounds share it.
     deadline({ clock, onSettled: deps.onSettled }),
     // Above resolve, which may wait for a connection as well; below deadline, which is what ends the wait.
@@ -115,7 +117,7 @@ export function buildPipeline(deps: PipelineDeps): Handler {
       rules: deps.rules,
       sight: deps.trust.sight,
     }),
-    // Audit above policy: a refusal is recorded too. Policy above cache, so that a refusal is never answered from memory,
+    // Intent above policy: a refusal is recorded too, and with the server's name. Policy above cache, so that a refusal is never answered from memory,
     // and below resolve, since it judges servers and their own names. Quarantine below policy: who may not know a tool does
     // not learn that it is held.
     ...deps.trust.layers,
@@ -126,7 +128,7 @@ export function buildPipeline(deps: PipelineDeps): Handler {
     // Above retry, so that one shared call retries and not each caller; below cache, so that only misses coalesce.
     singleFlight(),
     // Above admission, so that each server on the list is asked under its own limits.
-    failover((principal) => view(principal).servers),
+    failover((principal) => view(principal).servers, deps.trust.admits),
     // Above retry, so that each round of `input_required` is a new pick and spends no retry budget.
     inputRounds({
       clock,

@@ -184,15 +184,12 @@ export function noServer(
 }
 
 /** A server of which nothing may be seen does not exist, whoever names it. */
-function hiding(
-  server: string,
-  sight: Sight,
-  servers: ReadonlyMap<string, Server>,
-  next: Handler,
-): Handler {
+function hiding(server: string, sight: Sight, servers: ReadonlyMap<string, Server>, next: Handler): Handler {
   return (request) =>
     next(request).catch(async (error: unknown) => {
-      throw (await isRefusalOfHidden(error, server, sight, request)) ? noServer(server, { servers }, sight) : error;
+      throw (await isRefusalOfHidden(error, server, sight, request))
+        ? noServer(server, { servers }, sight)
+        : error;
     });
 }
 

@@ -5,32 +5,31 @@ import type { Json } from '../core/json-rpc.ts';
 import { amend, type Request } from '../core/request.ts';
 import { ensureListed, expire, unless } from './listing.ts';
 import type { RequestOptions, RequestShape } from './request-factory.ts';
+import { isRefusalOfHidden, noServer } from './resolve.ts';
 import type { View } from './scopes.ts';
 import type { Server } from './server.ts';
+import type { Sight } from './sight.ts';
 import type { ResourceListener, Subscription } from './watched-resources.ts';
 
 export interface SubscribeCall {
   readonly uri: string;
   readonly listener: ResourceListener;
   readonly options: RequestOptions | undefined;
-  readonly begin: (
-    shape: RequestShape,
-    options: RequestOptions | undefined,
-  ) => Request;
+  readonly begin: (shape: RequestShape, options: RequestOptions | undefined) => Request;
   readonly clock: Clock;
   /** The servers and lists that a principal has. */
   readonly view: (principal: Request['principal']) => View;
-  /** Audit and policy: a refusal is on record and nothing is sent. */
+  /** The whole is one operation of the audit trail. */
+  readonly recorded: (request: Request, work: Handler) => Promise<Json>;
+  /** Intent and policy of each server that is asked: a refusal is on record and nothing is sent. */
   readonly guard: (request: Request, work: Handler) => Promise<Json>;
+  readonly sight: Sight | undefined;
 }
 
 /** Watches a resource at the server that has it, in the order of declaration; the first that accepts keeps it. */
 export async function subscribe(call: SubscribeCall): Promise<Subscription> {
   const { uri } = call;
-  const request = call.begin(
-    { method: 'resources/subscribe', params: { uri }, target: uri },
-    call.options,
-  );
+  const request = call.begin({ method: 'resources/subscribe', params: { uri }, target: uri }, call.options);
   const { cancellation } = request;
   const view = call.view(request.principal);
   const disarm = expire(
@@ -40,28 +39,44 @@ export async function subscribe(call: SubscribeCall): Promise<Subscription> {
     `subscribing to ${uri}`,
   );
   try {
-    const holders = request.server === undefined ? await holdersOf(uri, view, request) : [request.server];
-    let refusal: TroupeError | undefined;
-    for (const name of holders) {
-      const server = view.servers.get(name);
-      if (server === undefined) continue;
-      try {
-        let made: Subscription | undefined;
-        await call.guard(amend(request, { server: name }), async () => {
-          made = await watchAt(server, call, request);
-          return NOTHING;
-        });
-        if (made !== undefined) return made;
-      } catch (error) {
-        refusal ??= TroupeError.from(error, { server: name });
-        cancellation.throwIfCancelled();
-      }
-    }
-    throw refusal ?? new TroupeError('not_found', 'the fleet is empty: there is no server to ask');
+    let made: Subscription | undefined;
+    await call.recorded(request, async () => {
+      made = await first(call, request, view);
+      return NOTHING;
+    });
+    if (made === undefined) throw new TroupeError('internal', `nobody has begun to watch ${uri}`);
+    return made;
   } finally {
     disarm();
     cancellation.settled();
   }
+}
+
+/** The first holder that accepts. */
+async function first(call: SubscribeCall, request: Request, view: View): Promise<Subscription> {
+  const { cancellation } = request;
+  const { server: named } = request;
+  if (named !== undefined && !view.servers.has(named)) throw noServer(named, view, call.sight);
+  const holders = named === undefined ? await holdersOf(call.uri, view, request) : [named];
+  let refusal: TroupeError | undefined;
+  for (const name of holders) {
+    const server = view.servers.get(name);
+    if (server === undefined) continue;
+    request.facts.server = name;
+    try {
+      let made: Subscription | undefined;
+      await call.guard(amend(request, { server: name }), async () => {
+        made = await watchAt(server, call, request);
+        return NOTHING;
+      });
+      if (made !== undefined) return made;
+    } catch (error) {
+      cancellation.throwIfCancelled();
+      const hidden = named !== undefined && (await isRefusalOfHidden(error, name, call.sight, request));
+      refusal ??= hidden ? noServer(name, view, call.sight) : TroupeError.from(error, { server: name });
+    }
+  }
+  throw refusal ?? new TroupeError('not_found', 'the fleet is empty: there is no server to ask');
 }
 
 const NOTHING = Object.freeze({});

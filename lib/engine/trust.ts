@@ -1,61 +1,48 @@
-import { createHash, randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import type { Catalog } from '../catalog/catalog.ts';
-import { fingerprintTool } from '../catalog/fingerprint.ts';
 import type { Config, ResolvedServer } from '../config/config.ts';
 import type { Clock } from '../core/clock.ts';
 import { TroupeError } from '../core/errors.ts';
-import type { ListKind } from '../core/events.ts';
 import { compose, type Handler, type Interceptor } from '../core/interceptor.ts';
 import type { Json } from '../core/json-rpc.ts';
 import type { Logger } from '../core/ports.ts';
 import type { Principal, Request } from '../core/request.ts';
-import { audit } from '../security/audit-interceptor.ts';
-import { createAuditTrail, type AuditOptions } from '../security/audit.ts';
+import { auditLayers } from '../security/audit-interceptor.ts';
+import { createAuditTrail, type AuditOptions, type AuditTrail } from '../security/audit.ts';
+import type { AuditFields } from '../security/audit-record.ts';
 import { verifyAudit, type AuditVerdict } from '../security/audit-verify.ts';
-import { createPins, type Pins, type Quarantine, type Sighting } from '../security/pinning.ts';
 import {
   askPolicy,
   isThenable,
   type Decision,
   type Explanation,
-  type HostOperation,
-  type Operation,
   type PolicyEngine,
   type PolicyQuery,
 } from '../security/policy-engine.ts';
 import { policy } from '../security/policy-interceptor.ts';
 import { operationOf, queryOf } from '../security/policy-request.ts';
-import { isVisible } from '../security/policy-visibility.ts';
-import { createPolicy, type PolicyOptions } from '../security/policy.ts';
-import type { PolicyRule } from '../security/policy-rule.ts';
-import { readableDefinition } from '../security/readable-definition.ts';
 import type { Redactor } from '../security/redaction.ts';
-import { memoryStore } from '../security/state-store.ts';
 import type { EventBus } from '../telemetry/event-bus.ts';
+import { recordEvents } from './audit-notes.ts';
 import type { Asker } from './inbound.ts';
-import { stateFile } from './state-file.ts';
-
-/** What a principal can know of. Only there where a policy is. */
-export interface Sight {
-  /** Whether the thing may be seen; a policy that answers later counts as yes here, and decides on the request itself. */
-  visible(
-    principal: Principal | undefined,
-    kind: ListKind,
-  ): (server: string, originalName: string) => boolean;
-  /** Nothing of the server may be seen by this principal: it does not exist. */
-  hides(server: string, principal: Principal | undefined): boolean;
-  /** The policy cannot be asked in passing: errors name nothing but what the caller said. */
-  readonly vague: boolean;
-}
+import { tellLookalikes } from './lookalikes.ts';
+import { createPinnedTools, type PinnedTools } from './pinned-tools.ts';
+import { explained, isBuiltIn, policyOf } from './policy-of.ts';
+import { createSight, type Sight } from './sight.ts';
 
 /** Policy, audit and pins of one engine. What is not configured is not there: no layer, no cost. */
 export interface Trust {
-  /** Audit, policy, quarantine, in this order. */
+  /** Outermost: one intent and one outcome per operation, however it ends. */
+  readonly record: readonly Interceptor[];
+  /** Where the server is known: the intent, policy, quarantine, in this order. */
   readonly layers: readonly Interceptor[];
   readonly sight: Sight | undefined;
-  /** Runs what does not go down the request path under the same layers. */
+  /** Runs what does not go down the request path as one operation of the audit trail. */
+  readonly recorded: (request: Request, work: Handler) => Promise<Json>;
+  /** Runs a part of it, for one server or for all, under the layers of the path. */
   readonly guard: (request: Request, work: Handler) => Promise<Json>;
+  /** Whether a request may go to yet another server, below the layers. Never throws; `undefined`: always. */
+  readonly admits: ((request: Request) => boolean | Promise<boolean>) | undefined;
   /** Whether a server may ask the host; rejects with `denied`. */
   readonly permit: ((from: Asker, method: string) => void | Promise<void>) | undefined;
   /** A server has listed its tools: compare with what was accepted, before anybody sees them. */
@@ -67,6 +54,8 @@ export interface Trust {
   verify(): Promise<AuditVerdict>;
   /** The policy of another configuration; throws `config_invalid` and changes nothing. */
   reconfigure(next: Config): void;
+  /** A credential towards a server was obtained, or is sent for the first time. */
+  credentialUsed(server: string): void;
   fleetChanged(): void;
   forget(server: string): void;
   close(): void;
@@ -82,6 +71,8 @@ export interface TrustDeps {
   readonly catalog: (principal: Principal | undefined) => Catalog;
   /** By which name the tools are pinned that a principal is shown: credentials of its own may show others. */
   readonly pinName: (server: string, principal: Principal | undefined) => string;
+  /** With which kind of credentials a server is reached. */
+  readonly credentials: (server: string) => string | undefined;
   /** The very error for a name that nobody knows, as far as `principal` can know. */
   readonly unknown: (request: Request) => TroupeError;
 }
@@ -89,13 +80,16 @@ export interface TrustDeps {
 export function createTrust(deps: TrustDeps): Trust {
   const { config, clock, bus, redactor } = deps;
   let engine = policyOf(config, deps.servers);
+  let builtIn = isBuiltIn(config);
   const guarded: PolicyEngine = {
     decide: (query) => (engine as PolicyEngine).decide(query),
     explain: (query) => explained(engine as PolicyEngine, query),
   };
-  const sight = engine === undefined ? undefined : sightOf(guarded, deps, isBuiltIn(config));
-  const pins = pinsOf(deps);
-  const seen = new Map<string, ReadonlyMap<string, string>>();
+  const sight =
+    engine === undefined
+      ? undefined
+      : createSight({ engine: guarded, catalog: deps.catalog, builtIn: () => builtIn });
+  const pins = createPinnedTools(deps);
   // Last, since it takes a lock: what can refuse the configuration has had its chance.
   const file = auditFile(config);
   const trail =
@@ -107,69 +101,60 @@ export function createTrust(deps: TrustDeps): Trust {
           redact: (fields) => redactor.value(fields) as typeof fields,
           onError: lost(deps, file),
         });
-  const note = (fields: Json): void => {
-    try {
-      trail?.append('event', fields);
-    } catch {
-      // Told by the trail's `onError`; what happened has happened.
-    }
-  };
-  const ends = trail === undefined ? [] : recordEvents(bus, note);
+  const note = (fields: Json): void => noteIn(trail, fields);
+  const denied = (request: Request, query: PolicyQuery, decision: Decision, visible: boolean): void =>
+    note(denialOf(request, query, decision, visible));
+  const ends = [
+    ...tellLookalikes({ ...deps, catalog: () => deps.catalog(undefined) }),
+    ...(trail === undefined ? [] : recordEvents({ bus, note, credentials: deps.credentials })),
+  ];
 
-  const layers: Interceptor[] = [];
-  if (trail !== undefined) layers.push(audit({ trail, clock }));
+  const audited = trail === undefined ? undefined : auditLayers({ trail, clock });
+  const record = audited === undefined ? [] : [audited.whole];
+  const layers: Interceptor[] = audited === undefined ? [] : [audited.before];
   if (engine !== undefined) {
     layers.push(
       policy({
         engine: guarded,
         notFound: deps.unknown,
-        onDenied: ({ request, query, decision, visible }) =>
-          note({
-            event: 'denied',
-            request: request.seq,
-            operation: query.operation,
-            server: query.server,
-            tool: query.tool,
-            resource: query.resource,
-            prompt: query.prompt,
-            principal: query.principal?.id,
-            rule: decision.ruleId,
-            visible,
-          }),
+        onDenied: ({ request, query, decision, visible }) => denied(request, query, decision, visible),
       }),
     );
   }
-  if (pins !== undefined) layers.push(quarantine(pins, seen, deps.pinName));
+  if (pins !== undefined) layers.push(pins.layer);
 
   return {
+    record,
     layers,
     sight,
-    guard:
+    recorded: under(record),
+    guard: under(layers),
+    admits:
       layers.length === 0
-        ? (request, work) => work(request)
-        : (request, work) => compose(layers, work)(request),
-    permit: engine === undefined ? undefined : (from, method) => permit(guarded, from, method),
-    review(server, tools) {
-      if (pins === undefined) return;
-      const sightings = new Map(
-        tools.map((tool) => [String(tool['name']), sightingOf(tool, redactor)] as const),
-      );
-      seen.set(server.name, new Map([...sightings].map(([name, { fingerprint }]) => [name, fingerprint])));
-      pins.review(server.name, { launch: launchOf(server, redactor), tools: sightings });
-    },
+        ? undefined
+        : (request) => {
+            if (pins?.held(request) !== undefined) return false;
+            if (engine === undefined) return recordAgain(trail, request);
+            const query = queryOf(request, undefined);
+            const judge = (decision: Decision): boolean => {
+              if (decision.effect === 'allow') return recordAgain(trail, request);
+              denied(request, query, decision, true);
+              return false;
+            };
+            const decision = askPolicy(guarded, query);
+            return isThenable(decision) ? decision.then(judge) : judge(decision);
+          },
+    permit: engine === undefined && trail === undefined ? undefined : permitOf(engine && guarded, trail),
+    review: (server, tools) => pins?.review(server, tools),
     held: pins === undefined ? undefined : (server, tool) => pins.quarantined(server, tool) !== undefined,
     approve(server, tool) {
       if (pins === undefined)
         throw new TroupeError('unsupported', 'nothing is pinned; set pinning or secure', { server });
-      pins.approve(server, tool);
-      note({ event: 'approved', server, tool });
+      approve(pins, trail, server, tool);
     },
     async explain(request, located) {
       const asked = located ?? request;
-      const quarantined =
-        asked.method === 'tools/call' && asked.server !== undefined
-          ? pins?.quarantined(deps.pinName(asked.server, asked.principal), String(asked.params?.['name']))
-          : undefined;
+      const quarantined = pins?.held(asked);
       const decision = engine === undefined ? NO_POLICY : await explained(engine, queryOf(asked, undefined));
       if (decision.effect === 'deny' || quarantined === undefined) return decision;
       return {
@@ -199,12 +184,15 @@ export function createTrust(deps: TrustDeps): Trust {
           { data: { field: 'policy' } },
         );
       }
-      if (another !== undefined) engine = another;
+      if (another === undefined) return;
+      engine = another;
+      builtIn = isBuiltIn(next);
+      note({ event: 'policy changed' });
     },
+    credentialUsed: (server) =>
+      note({ event: 'credential used', server, credentials: deps.credentials(server) }),
     fleetChanged: () => (engine as { renew?: () => void } | undefined)?.renew?.(),
-    forget(server) {
-      seen.delete(server);
-    },
+    forget: (server) => pins?.forget(server),
     close() {
       for (const end of ends) end();
       trail?.close();
@@ -221,205 +209,92 @@ const NO_POLICY: Explanation = Object.freeze({
   nearest: [],
 });
 
-function isBuiltIn({ policy: given }: Config): boolean {
-  return given === undefined || !('decide' in given) || typeof given.decide !== 'function';
+function under(layers: readonly Interceptor[]): (request: Request, work: Handler) => Promise<Json> {
+  return layers.length === 0
+    ? (request, work) => work(request)
+    : (request, work) => compose(layers, work)(request);
 }
 
-/** Rules, `{ rules, roles, conditions }`, or an engine of the host's own; `undefined` where nothing is restricted. */
-function policyOf(
-  config: Config,
-  servers: () => Iterable<string>,
-): (PolicyEngine & { renew?: () => void }) | undefined {
-  const given = config.policy as unknown;
-  if (given === undefined && !config.secure) return undefined;
-  if (!isBuiltIn(config)) return given as PolicyEngine;
-  if (typeof given === 'function' || given === null) {
-    throw new TroupeError(
-      'config_invalid',
-      'policy: give a list of rules, { rules, roles?, conditions? }, or an object with decide(query)',
-      { data: { field: 'policy' } },
-    );
+/** What happened beside operations: it has happened, whether it can be written or not. */
+function noteIn(trail: AuditTrail | undefined, fields: AuditFields): void {
+  try {
+    trail?.append('event', fields);
+  } catch {
+    // Told by the trail's `onError`.
   }
-  const { rules, roles, conditions, ...rest } = (
-    Array.isArray(given) ? { rules: given as unknown } : (given ?? { rules: [] })
-  ) as Record<string, unknown>;
-  const unknown = Object.keys(rest)[0];
-  if (unknown !== undefined || rules === undefined) {
-    const field = unknown === undefined ? 'policy.rules' : `policy.${unknown}`;
-    throw new TroupeError(
-      'config_invalid',
-      unknown === undefined
-        ? `${field}: is missing; [] allows only what the configuration grants`
-        : `${field}: is not an option; a policy has rules, roles, conditions`,
-      { data: { field } },
-    );
-  }
-  const { host, principal, secure } = config;
-  const hostAnswers: HostOperation[] = [];
-  if (host.sample !== undefined) hostAnswers.push('sampling');
-  if (host.elicit !== undefined) hostAnswers.push('elicitation');
-  if (host.roots !== undefined) hostAnswers.push('roots');
-  const make = (): PolicyEngine =>
-    createPolicy(rules as readonly PolicyRule[], {
-      servers: servers(),
-      hostAnswers,
-      secure,
-      ...(principal === undefined ? {} : { hostIds: [principal.id] }),
-      ...(roles === undefined ? {} : { roles: roles as NonNullable<PolicyOptions['roles']> }),
-      ...(conditions === undefined
-        ? {}
-        : { conditions: conditions as NonNullable<PolicyOptions['conditions']> }),
-    });
-  // Made at once, so that a bad rule is told by `createEngine`; again when the servers are others, at the next question.
-  let made: PolicyEngine | undefined = make();
-  return {
-    decide: (query) => (made ??= make()).decide(query),
-    explain: (query) => explained((made ??= make()), query),
-    renew: () => (made = undefined),
-  };
 }
 
-async function explained(engine: PolicyEngine, query: PolicyQuery): Promise<Explanation> {
-  if (engine.explain !== undefined) return engine.explain(query);
-  const decision: Decision = await askPolicy(engine, query);
-  return { ...decision, missing: [], nearest: [] };
-}
-
-const SUBJECTS: Readonly<Record<ListKind, readonly [Operation, 'tool' | 'resource' | 'prompt']>> = {
-  tools: ['tools.list', 'tool'],
-  resources: ['resources.list', 'resource'],
-  resourceTemplates: ['resources.list', 'resource'],
-  prompts: ['prompts.list', 'prompt'],
-};
-
-function sightOf(engine: PolicyEngine, deps: TrustDeps, builtIn: boolean): Sight {
-  const visible: Sight['visible'] = (principal, kind) => (server, name) => {
-    const [operation, subject] = SUBJECTS[kind];
-    const seen = isVisible(engine, { operation, principal, server, [subject]: name });
-    return isThenable(seen) ? true : seen;
-  };
+/** Why, for the trail; the caller is told less. */
+function denialOf(request: Request, query: PolicyQuery, decision: Decision, visible: boolean): Json {
   return {
-    vague: !builtIn,
+    event: 'denied',
+    request: request.seq,
+    operation: query.operation,
+    server: query.server,
+    tool: query.tool,
+    resource: query.resource,
+    prompt: query.prompt,
+    principal: query.principal?.id,
+    rule: decision.ruleId,
+    reason: decision.reason,
     visible,
-    hides(server, principal) {
-      if (!builtIn) return true;
-      const reached = askPolicy(engine, { operation: 'server.connect', principal, server });
-      if (!isThenable(reached) && reached.effect === 'allow') return false;
-      const inventory = deps.catalog(principal).inventory(server);
-      if (inventory === undefined) return true;
-      return !(Object.keys(SUBJECTS) as ListKind[]).some((kind) => {
-        const see = visible(principal, kind);
-        return inventory[kind].items.some((item) =>
-          see(
-            server,
-            String(
-              kind === 'resources'
-                ? item['uri']
-                : kind === 'resourceTemplates'
-                  ? item['uriTemplate']
-                  : item['name'],
-            ),
-          ),
-        );
-      });
-    },
   };
 }
 
-function permit(engine: PolicyEngine, { server, principal }: Asker, method: string): void | Promise<void> {
-  const judge = ({ effect }: Decision): void => {
-    if (effect !== 'allow')
+/** The operation goes to another server than its intent says; not without that being on record. */
+function recordAgain(trail: AuditTrail | undefined, { seq, method, server, target }: Request): boolean {
+  try {
+    trail?.append('event', { event: 'asked again', request: seq, method, server, target });
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function approve(
+  pins: PinnedTools,
+  trail: AuditTrail | undefined,
+  server: string,
+  tool: string | undefined,
+): void {
+  // Before it counts: nothing is accepted that is not on record.
+  trail?.append('event', { event: 'approving', server, tool });
+  try {
+    pins.approve(server, tool);
+  } catch (error) {
+    noteIn(trail, { event: 'approval failed', server, tool, code: TroupeError.from(error).code });
+    throw error;
+  }
+  noteIn(trail, { event: 'approved', server, tool });
+}
+
+/** Policy, then audit: the host is not asked for what is not on record. */
+function permitOf(
+  engine: PolicyEngine | undefined,
+  trail: AuditTrail | undefined,
+): NonNullable<Trust['permit']> {
+  return ({ server, connection, principal }, method) => {
+    const judge = ({ effect, ruleId, reason }: Decision): void => {
+      if (effect === 'allow') {
+        trail?.append('event', {
+          event: 'server asks',
+          server,
+          connection,
+          method,
+          principal: principal?.id,
+        });
+        return;
+      }
+      noteIn(trail, { event: 'denied', operation: operationOf(method), server, rule: ruleId, reason });
       throw new TroupeError('denied', `the policy does not let it ask for ${method}`, {
         server,
         data: { reason: 'policy' },
       });
+    };
+    if (engine === undefined) return judge(NO_POLICY);
+    const decision = askPolicy(engine, { operation: operationOf(method), server, principal });
+    return isThenable(decision) ? decision.then(judge) : judge(decision);
   };
-  const decision = askPolicy(engine, { operation: operationOf(method), server, principal });
-  return isThenable(decision) ? decision.then(judge) : judge(decision);
-}
-
-/** Below policy: who may not know a tool shall not learn that it is held. Nothing that is held is called or shown. */
-function quarantine(
-  pins: Pins,
-  seen: ReadonlyMap<string, ReadonlyMap<string, string>>,
-  pinName: TrustDeps['pinName'],
-): Interceptor {
-  return (next) => (request) => {
-    const { method, principal } = request;
-    if (request.server === undefined) return next(request);
-    const pinned = pinName(request.server, principal);
-    if (method === 'tools/list')
-      return next(request).then((response) => withoutHeld(response, pinned, pins, seen.get(pinned)));
-    if (method !== 'tools/call') return next(request);
-    const held = pins.quarantined(pinned, String(request.params?.['name']));
-    return held === undefined ? next(request) : Promise.reject(refusal(held, request.server));
-  };
-}
-
-function refusal(
-  { server: pinned, tool, reason, detail, diff, fingerprint }: Quarantine,
-  server: string,
-): TroupeError {
-  return new TroupeError('denied', `${detail}; approve("${pinned}", "${tool}") accepts it`, {
-    server,
-    data: { reason, tool, diff, fingerprint },
-  });
-}
-
-/** A list asked for directly may be newer than the one that was reviewed: what differs from it is not shown either. */
-function withoutHeld(
-  response: Json,
-  server: string,
-  pins: Pins,
-  reviewed: ReadonlyMap<string, string> | undefined,
-): Json {
-  const { tools } = response;
-  if (!Array.isArray(tools)) return response;
-  return {
-    ...response,
-    tools: (tools as Json[]).filter((tool) => {
-      const name = String(tool['name']);
-      return pins.quarantined(server, name) === undefined && reviewed?.get(name) === fingerprintOf(tool);
-    }),
-  };
-}
-
-function pinsOf({ config, bus, clock }: TrustDeps): Pins | undefined {
-  const { pinning, secure, stateDir } = config;
-  if (pinning === false || (pinning === undefined && !secure)) return undefined;
-  return createPins({
-    ...pinning,
-    // Without a directory to write to, what was accepted holds for the life of the engine.
-    store: stateDir === undefined ? memoryStore() : stateFile(stateDir, 'pins.json'),
-    onQuarantined: ({ server, tool, reason, diff }) =>
-      bus.emit({ type: 'tool.quarantined', at: clock.wallTime(), server, tool, reason, diff }),
-  });
-}
-
-function sightingOf(tool: Json, redactor: Redactor): Sighting {
-  return { fingerprint: fingerprintOf(tool), text: () => redactor.text(readableDefinition(tool)) };
-}
-
-/** A definition too large to compare is like no other, not even like itself. */
-function fingerprintOf(tool: Json): string {
-  try {
-    return fingerprintTool(tool);
-  } catch {
-    return `incomparable ${randomUUID()}`;
-  }
-}
-
-/** How the server is reached, without what is secret: a token that is replaced is no other server. */
-function launchOf({ replicas }: ResolvedServer, redactor: Redactor): Sighting | undefined {
-  const places = replicas.flatMap(({ where }): Json[] => {
-    if (where.kind === 'stdio') return [{ command: where.command, args: where.args, cwd: where.cwd }];
-    if (where.kind === 'http' || where.kind === 'websocket')
-      return [{ url: `${where.url.origin}${where.url.pathname}` }];
-    return [];
-  });
-  if (places.length === 0) return undefined;
-  const text = redactor.text(readableDefinition(places));
-  return { fingerprint: createHash('sha256').update(text).digest('hex'), text: () => text };
 }
 
 function auditFile({
@@ -442,30 +317,4 @@ function lost({ logger }: TrustDeps, file: Pick<AuditOptions, 'onError'>): (erro
     logger.error('an audit record was lost', { error: error.message });
     file.onError?.(error);
   };
-}
-
-/** What happens beside requests and should be known later. */
-function recordEvents(bus: EventBus, note: (fields: Json) => void): ReadonlyArray<() => void> {
-  return [
-    bus.on('connection.changed', ({ connection, server, to, error }) => {
-      if (to === 'Connected' || to === 'Error')
-        note({
-          event: to === 'Connected' ? 'connected' : 'connection failed',
-          server,
-          connection,
-          code: error?.code,
-        });
-    }),
-    bus.on('auth.required', ({ server, connection }) =>
-      note({ event: 'credentials asked for', server, connection }),
-    ),
-    bus.on('server.asked', ({ server, connection, method, ok, error }) =>
-      note({ event: 'server asked', server, connection, method, ok, code: error?.code }),
-    ),
-    bus.on('tool.quarantined', ({ server, tool, reason }) =>
-      note({ event: 'quarantined', server, tool, reason }),
-    ),
-    bus.on('server.added', ({ server }) => note({ event: 'added', server })),
-    bus.on('server.removed', ({ server }) => note({ event: 'removed', server })),
-  ];
 }

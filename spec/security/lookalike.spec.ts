@@ -1,11 +1,17 @@
 import { describe, expect, it } from '@jest/globals';
-import { findLookalikes, skeletonOf } from '../../lib/security/lookalike.ts';
+import fc from 'fast-check';
+import { createLookalikeWatch, skeletonOf } from '../../lib/security/lookalike.ts';
 
-const found = (servers: string[], tools: Array<[server: string, name: string]>): string[] =>
-  findLookalikes(
-    servers,
-    tools.map(([server, name]) => ({ server, name })),
-  ).map(({ kind, reason }) => `${kind}: ${reason}`);
+/** Servers first, then what each lists, as in an engine. */
+const found = (servers: string[], tools: Array<[server: string, name: string]>): string[] => {
+  const watch = createLookalikeWatch();
+  const names = new Map<string, string[]>();
+  for (const [server, name] of tools) names.set(server, [...(names.get(server) ?? []), name]);
+  return [
+    ...servers.flatMap((server) => watch.added(server)),
+    ...[...names].flatMap(([server, listed]) => watch.listed(server, listed)),
+  ].map(({ kind, reason }) => `${kind}: ${reason}`);
+};
 
 describe('what names that look alike have in common', () => {
   it.each([
@@ -108,5 +114,59 @@ describe('look-alikes', () => {
         ],
       ),
     ).toEqual([]);
+  });
+
+  it('are told once, whatever is listed again, and anew when they have been away', () => {
+    const watch = createLookalikeWatch();
+    watch.added('a');
+    watch.added('b');
+    watch.listed('a', ['send_mail']);
+    const reasons = (names: string[]): string[] => watch.listed('b', names).map(({ reason }) => reason);
+    expect(reasons(['sendMail', 'other'])).toEqual(['"sendMail" of b looks like "send_mail" of a']);
+    expect(reasons(['sendMail', 'other', 'third'])).toEqual([]);
+    expect(reasons(['send.mail'])).toEqual(['"send.mail" of b looks like "send_mail" of a']);
+    watch.forget('a');
+    expect(reasons(['SEND_MAIL'])).toEqual([]);
+    watch.added('a');
+    expect(watch.listed('a', ['send_mail'])).toMatchObject([
+      { kind: 'confusable', suspect: { server: 'a', name: 'send_mail' } },
+    ]);
+  });
+
+  it('are found whoever comes first', () => {
+    const watch = createLookalikeWatch();
+    watch.added('evil');
+    watch.listed('evil', ['github__x', 'githubCreateIssue']);
+    expect(watch.added('github').map(({ reason }) => reason)).toEqual([
+      '"github__x" of evil reads as if it belonged to server "github"',
+    ]);
+    expect(watch.listed('github', ['create_issue']).map(({ reason }) => reason)).toEqual([
+      '"githubCreateIssue" of evil reads as "create_issue" of github',
+    ]);
+  });
+
+  it('are told a hundred times per server and no more', () => {
+    const watch = createLookalikeWatch();
+    watch.added('a');
+    watch.added('b');
+    watch.listed(
+      'a',
+      Array.from({ length: 500 }, (_, i) => `tool_${i}x`),
+    );
+    expect(
+      watch.listed(
+        'b',
+        Array.from({ length: 500 }, (_, i) => `tool-${i}x`),
+      ),
+    ).toHaveLength(100);
+  });
+
+  it('the quick way for plain names says what the long way says', () => {
+    fc.assert(
+      fc.property(fc.string({ unit: fc.constantFrom(...'aAmrnvVwW01lLoO|_-./: 9~'.split('')) }), (name) => {
+        // A combining mark that the long way drops sends the same name along it.
+        expect(skeletonOf(name)).toBe(skeletonOf(`${name}\u0301`));
+      }),
+    );
   });
 });
