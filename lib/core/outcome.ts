@@ -17,6 +17,9 @@ export type Outcome =
   | 'refused'
   | 'cancelled';
 
+/** `data.reason` of what was cancelled since another request for the same had its answer first. */
+export const SUPERSEDED = 'superseded';
+
 /** Outcomes that say something about the health of a replica. */
 export function isCountable(outcome: Outcome): boolean {
   return outcome !== 'cancelled' && outcome !== 'refused';

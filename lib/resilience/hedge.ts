@@ -2,6 +2,7 @@ import type { ChildCancellation } from '../core/cancellation.ts';
 import type { Clock, DeadlineEntry } from '../core/clock.ts';
 import { TroupeError } from '../core/errors.ts';
 import type { Handler, Interceptor, Response } from '../core/interceptor.ts';
+import { SUPERSEDED } from '../core/outcome.ts';
 import { type Request, amend } from '../core/request.ts';
 import { type LatencyQuantile, createLatencyQuantile } from './latency-quantile.ts';
 import { type RetryBudget, createRetryBudget } from './retry-budget.ts';
@@ -222,5 +223,6 @@ function lost(request: Request): TroupeError {
   return new TroupeError('cancelled', `${request.method} was answered by another replica first`, {
     server: request.server,
     attempt: request.attempt,
+    data: { reason: SUPERSEDED },
   });
 }

@@ -3,7 +3,7 @@ import type { Clock } from '../core/clock.ts';
 import { TroupeError, isTroupeError, type ErrorCode } from '../core/errors.ts';
 import type { ConnectionState } from '../core/events.ts';
 import type { Handler, Response } from '../core/interceptor.ts';
-import { type Outcome, outcomeOfError, outcomeOfResult } from '../core/outcome.ts';
+import { type Outcome, SUPERSEDED, outcomeOfError, outcomeOfResult } from '../core/outcome.ts';
 import type { Random } from '../core/ports.ts';
 import { amend, type Request } from '../core/request.ts';
 import {
@@ -45,7 +45,8 @@ export interface PoolOptions {
   readonly server: string;
   readonly candidates: readonly Candidate[];
   readonly strategy: RoutingStrategy;
-  readonly clock: Pick<Clock, 'now'>;
+  /** Without `after` the slot of a cancelled hedge is free at once. */
+  readonly clock: Pick<Clock, 'now'> & Partial<Pick<Clock, 'after'>>;
   readonly random: Random;
   readonly affinity?: AffinityOptions | undefined;
   readonly tiers?: TierOptions | undefined;
@@ -61,6 +62,12 @@ export interface PoolOptions {
 }
 
 const DEFAULT_MAX_QUEUE = 256;
+
+/**
+ * How long the slot of a hedge that lost is kept after its cancel went out, milliseconds. Until the server has heard of it
+ * the work goes on there; without this, hedges would take a busy replica beyond its slots.
+ */
+const CANCEL_GRACE_MS = 50;
 
 /** Refusals of one replica that another need not share: its session is gone, or it has no room. */
 const MOVES_ON: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['unavailable', 'connection_lost', 'queue_full']);
@@ -78,6 +85,7 @@ export class ReplicaPool {
   readonly server: string;
   readonly picker: Picker;
   readonly #clock: Pick<Clock, 'now'>;
+  readonly #after: Clock['after'] | undefined;
   readonly #affinity: Affinity;
   readonly #hasAffinity: boolean;
   readonly #line: WaitingLine;
@@ -92,6 +100,7 @@ export class ReplicaPool {
     const { server, candidates, strategy, clock, random, affinity, tiers, outlier, onEject } = options;
     this.server = server;
     this.#clock = clock;
+    this.#after = clock.after?.bind(clock);
     this.#candidates = candidates;
     this.#affinity = new Affinity(server, affinity);
     this.#hasAffinity = affinity !== undefined;
@@ -229,8 +238,13 @@ export class ReplicaPool {
         return response;
       },
       (error: unknown) => {
-        settle(outcomeOfError(error));
-        this.#line.advance();
+        const end = (): void => {
+          settle(outcomeOfError(error));
+          this.#line.advance();
+        };
+        if (this.#after !== undefined && isSuperseded(error))
+          this.#after(CANCEL_GRACE_MS, end, { unref: true });
+        else end();
         if (isTroupeError(error) && error.delivery === 'unsent') {
           facts.unsent = (facts.unsent ?? 0) + 1;
           const elsewhere = this.#elsewhere(error, candidate, request);
@@ -365,6 +379,12 @@ export class ReplicaPool {
 
 export function createPool(options: PoolOptions): ReplicaPool {
   return new ReplicaPool(options);
+}
+
+/** Cancelled after it was sent, since another replica answered first. */
+function isSuperseded(error: unknown): boolean {
+  if (!isTroupeError(error) || error.code !== 'cancelled' || error.delivery !== 'sent') return false;
+  return (error.data as { readonly reason?: unknown } | undefined)?.reason === SUPERSEDED;
 }
 
 const DOING: Readonly<Record<ConnectionState, string>> = {

@@ -2,6 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 import { Cancellation } from '../../lib/core/cancellation.ts';
 import { TroupeError } from '../../lib/core/errors.ts';
 import type { Handler } from '../../lib/core/interceptor.ts';
+import { SUPERSEDED } from '../../lib/core/outcome.ts';
 import { seededRandom } from '../../lib/core/ports.ts';
 import {
   type Candidate,
@@ -454,6 +455,28 @@ describe('replica pool', () => {
     pool.wake();
     void pool.handle(requestOf());
     expect([calls('main').length, calls('spare').length]).toEqual([2, 1]);
+  });
+});
+
+describe('a hedge that lost', () => {
+  it('keeps its slot until the server can have heard of it; a caller who leaves keeps none', async () => {
+    const { pool, clock, calls } = poolOf([{ id: 'alpha#1', slots: 1 }]);
+    const lost = new Cancellation();
+    const first = pool.handle(readOf('a:1', { cancellation: lost }));
+    const second = pool.handle(readOf('a:2'));
+    lost.cancel(failure('cancelled', { data: { reason: SUPERSEDED } }));
+    await expect(first).rejects.toMatchObject({ code: 'cancelled' });
+    await clock.advance(49);
+    expect([pool.inFlight, pool.waiting, calls('alpha#1').length]).toEqual([1, 1, 1]);
+    await clock.advance(1);
+    expect([pool.inFlight, pool.waiting, calls('alpha#1').length]).toEqual([1, 0, 2]);
+    calls('alpha#1')[1]?.reply({});
+    await second;
+    const left = new Cancellation();
+    const third = pool.handle(readOf('a:3', { cancellation: left }));
+    left.cancel(failure('cancelled'));
+    await expect(third).rejects.toMatchObject({ code: 'cancelled' });
+    expect([pool.inFlight, clock.armed]).toEqual([0, 0]);
   });
 });
 
