@@ -1,11 +1,12 @@
 /**
- * `npm run bench -- [call] [extremes] [start] [--transport memory|stdio|http] [--quick] [--rounds N] [--json]`: the measurements;
+ * `npm run bench -- [call] [extremes] [inside] [start] [--transport memory|stdio|http] [--quick] [--rounds N] [--json]`: the measurements;
  * all without a name.
  */
 import { parseArgs } from 'node:util';
 import { benchCall, printCall } from './call/call.ts';
 import { TRANSPORTS, type Transport } from './call/contest.ts';
 import { benchExtremes, printExtremes } from './extremes/extremes.ts';
+import { benchInside, printInside } from './inside/inside.ts';
 import { benchStart, printStart } from './start/start.ts';
 import { keepResult } from './support/results.ts';
 
@@ -47,6 +48,10 @@ const BENCHES: Readonly<Record<string, () => Promise<Measured>>> = {
   extremes: async () => {
     const result = await benchExtremes(rounds);
     return { text: printExtremes(result), result };
+  },
+  inside: async () => {
+    const result = await benchInside(rounds);
+    return { text: printInside(result), result };
   },
   start: async () => {
     const result = await benchStart(rounds);
