@@ -3,7 +3,7 @@ import type { Clock } from '../../core/clock.ts';
 import { TroupeError } from '../../core/errors.ts';
 import type { Limits } from '../../core/limits.ts';
 import type { HttpCredentials } from '../transports/http-headers.ts';
-import { createGuardedFetch, type TlsOptions } from '../transports/http-guard.ts';
+import { createGuardedFetch, type GuardedFetch, type TlsOptions } from '../transports/http-guard.ts';
 import type { Answer } from './answer.ts';
 import { BearerCredentials } from './bearer.ts';
 import { InteractiveProvider } from './interactive-provider.ts';
@@ -176,10 +176,12 @@ function chosenHosts(auth: CredentialOptions): (host: string) => boolean {
   return (host) => hosts.has(host);
 }
 
-function watched(fetchFn: FetchLike, signal: AbortSignal, watch: FetchWatch): FetchLike {
+function watched(fetchFn: GuardedFetch, signal: AbortSignal, watch: FetchWatch): FetchLike {
   return async (url, init) => {
     try {
-      const response = await fetchFn(url, { ...init, signal });
+      const response = await fetchFn(url, { ...init, signal }, (error) => {
+        watch.failure ??= error;
+      });
       // A token endpoint that is out of order is one that was not reached: it says nothing about our credentials.
       if (response.status >= 500 && init?.method === 'POST')
         watch.failure ??= new TypeError(`${new URL(url).origin} answered HTTP ${response.status}`);

@@ -164,8 +164,12 @@ function bareHost(hostname: string): string {
   return hostname.startsWith('[') ? hostname.slice(1, -1) : hostname;
 }
 
-/** `fetch` as the MCP SDK calls it. */
-export type GuardedFetch = (url: string | URL, init?: globalThis.RequestInit) => Promise<globalThis.Response>;
+/** `fetch` as the MCP SDK calls it; `onTooLong` is told of a body above the limit, also where its reader keeps that to itself. */
+export type GuardedFetch = (
+  url: string | URL,
+  init?: globalThis.RequestInit,
+  onTooLong?: (error: TroupeError) => void,
+) => Promise<globalThis.Response>;
 
 export interface GuardedFetchOptions {
   readonly server: string;
@@ -216,7 +220,7 @@ export function createGuardedFetch(options: GuardedFetchOptions): {
   });
   const maxBytes = Math.min(limits.messageBytes, MAX_DOCUMENT_BYTES);
 
-  const guarded: GuardedFetch = async (input, init = {}) => {
+  const guarded: GuardedFetch = async (input, init = {}, onTooLong = () => {}) => {
     const url = new URL(input);
     const host = bareHost(url.hostname);
     if (url.protocol !== 'https:' && !(url.protocol === 'http:' && plainAllowed(url, host))) {
@@ -233,7 +237,7 @@ export function createGuardedFetch(options: GuardedFetchOptions): {
     const request = { ...init, headers: [...headers], redirect: 'manual', dispatcher: agent } as RequestInit;
     try {
       const response = await fetch(url, request);
-      return limited(response, maxBytes, server);
+      return limited(response, maxBytes, server, onTooLong);
     } catch (error) {
       const cause = (error as { cause?: unknown }).cause;
       throw isTroupeError(cause) ? cause : error;
@@ -253,7 +257,12 @@ export function createGuardedFetch(options: GuardedFetchOptions): {
  * The same response as one of the platform's own class (the SDK asks `instanceof`), whose body fails as soon as it is longer
  * than the limit.
  */
-function limited(response: UndiciResponse, maxBytes: number, server: string): Response {
+function limited(
+  response: UndiciResponse,
+  maxBytes: number,
+  server: string,
+  onTooLong: (error: TroupeError) => void,
+): Response {
   const body = response.body as ReadableStream<Uint8Array> | null;
   let seen = 0;
   const counted = body?.pipeThrough(
@@ -261,11 +270,13 @@ function limited(response: UndiciResponse, maxBytes: number, server: string): Re
       transform(chunk, controller) {
         seen += chunk.byteLength;
         if (seen <= maxBytes) return controller.enqueue(chunk);
-        throw new TroupeError('limit_exceeded', `${response.url} sent more than ${maxBytes} bytes`, {
+        const error = new TroupeError('limit_exceeded', `${response.url} sent more than ${maxBytes} bytes`, {
           server,
           delivery: 'answered',
           data: { limit: maxBytes },
         });
+        onTooLong(error);
+        throw error;
       },
     }),
   );
