@@ -150,6 +150,9 @@ function readInterceptors(options: Fields): readonly Interceptor[] {
 }
 
 function readPolicy(options: Fields): PolicyConfig | undefined {
+  // Whoever looks a policy up and finds none must not get an engine without restrictions for it.
+  if (options.raw('policy') === null)
+    throw invalid(options.place('policy'), 'is null', 'give rules ([] for none), or leave it out');
   const value = options.get('policy');
   if (value === undefined || typeof value === 'function' || typeof value === 'object')
     return value as PolicyConfig | undefined;

@@ -117,6 +117,9 @@ export function createTrust(deps: TrustDeps): Trust {
       policy({
         engine: guarded,
         notFound: deps.unknown,
+        nothingSeen: (server, principal) =>
+          deps.catalog(principal).inventory(server) !== undefined &&
+          (sight?.hides(server, principal) ?? false),
         onDenied: ({ request, query, decision, visible }) => denied(request, query, decision, visible),
       }),
     );

@@ -26,6 +26,8 @@ export interface PolicyInterceptorOptions {
   readonly locate?: (request: Request) => Location | undefined;
   /** The error for something unknown, the very one that routing throws: a hidden thing must not differ from it. */
   readonly notFound?: (request: Request) => TroupeError;
+  /** Whether it is known already that the server lists nothing that the principal may see: then it is not asked for. */
+  readonly nothingSeen?: (server: string, principal: Request['principal']) => boolean | Promise<boolean>;
   /** Told of every refusal before the caller is; not of names that nobody knows. */
   readonly onDenied?: (denial: Denial) => void;
 }
@@ -85,6 +87,9 @@ async function list(
 ): Promise<Response> {
   if (decision.effect === 'allow') return filtered(options.engine, next, request);
   if (decision.ruleId !== UNDECIDED) return refuse(options, request, query, decision);
+  const empty = query.server !== undefined && options.nothingSeen?.(query.server, request.principal);
+  if (isThenable(empty) ? await inTime(request, empty) : empty)
+    return refuse(options, request, query, decision);
   const response = await filtered(options.engine, next, request);
   return isEmptyList(request.method, response) ? refuse(options, request, query, decision) : response;
 }

@@ -65,8 +65,9 @@ export function visibleItems(engine: PolicyEngine, request: Request, response: J
   const operation = operationOf(request.method);
   const verdicts = (items as unknown[]).map((item) => {
     const server = request.server ?? textOf(item, 'server');
-    const name =
-      (request.server === undefined ? textOf(item, 'originalName') : undefined) ?? textOf(item, field);
+    // A resource is its URI, whatever it calls itself; tools and prompts have an exposed name besides their own.
+    const original = field === 'name' && request.server === undefined ? 'originalName' : field;
+    const name = textOf(item, original) ?? textOf(item, field);
     if (server === undefined || name === undefined) return false;
     return isVisible(engine, {
       operation,
