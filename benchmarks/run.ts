@@ -1,12 +1,13 @@
 /**
- * `npm run bench -- [call] [extremes] [inside] [start] [--transport memory|stdio|http] [--quick] [--rounds N] [--json]`: the measurements;
- * all without a name.
+ * `npm run bench -- [call] [extremes] [inside] [peers] [start] [--transport memory|stdio|http] [--quick] [--rounds N] [--json]`: the measurements;
+ * without a name all but `peers`, which needs `npm ci --prefix benchmarks/peers` first.
  */
 import { parseArgs } from 'node:util';
 import { benchCall, printCall } from './call/call.ts';
 import { TRANSPORTS, type Transport } from './call/contest.ts';
 import { benchExtremes, printExtremes } from './extremes/extremes.ts';
 import { benchInside, printInside } from './inside/inside.ts';
+import { benchPeers, printPeers } from './peers/peers.ts';
 import { benchStart, printStart } from './start/start.ts';
 import { keepResult } from './support/results.ts';
 
@@ -53,13 +54,18 @@ const BENCHES: Readonly<Record<string, () => Promise<Measured>>> = {
     const result = await benchInside(rounds);
     return { text: printInside(result), result };
   },
+  peers: async () => {
+    const result = await benchPeers(rounds);
+    return { text: printPeers(result), result };
+  },
   start: async () => {
     const result = await benchStart(rounds);
     return { text: printStart(result), result };
   },
 };
 
-const names = positionals.length === 0 ? Object.keys(BENCHES) : positionals;
+const names =
+  positionals.length === 0 ? Object.keys(BENCHES).filter((name) => name !== 'peers') : positionals;
 for (const name of names) {
   const bench =
     BENCHES[name] ?? usage(`no benchmark "${name}"; there are ${Object.keys(BENCHES).join(', ')}`);

@@ -1,6 +1,6 @@
 /**
  * `node wire-server.mjs [JSON settings]`: the lightest server there can be, on stdin and stdout, written without an SDK:
- * the tool `echo`, which gives back its `message`, or `bytes` characters. Settings: `startMs` (asleep before it reads),
+ * the tool `echo`, which gives back its `message`, or `bytes` characters, or writes a line into the file `crash` and is gone. Settings: `startMs` (asleep before it reads),
  * `firstMs` (before it answers `initialize`), `eachMs` (before every answer), `never` (answers nothing), `tools` (how many
  * it lists), `spawned` (a file that gets a line per start).
  */
@@ -20,7 +20,18 @@ const TOOLS = toolList(tools);
 
 /** `echo`, and as many more as are asked for, each with a schema of the usual size. */
 export function toolList(count) {
-  const echo = { name: 'echo', description: 'gives back what it gets', inputSchema: { type: 'object' } };
+  const echo = {
+    name: 'echo',
+    description: 'gives back what it gets',
+    inputSchema: {
+      type: 'object',
+      properties: {
+        message: { type: 'string' },
+        bytes: { type: 'integer' },
+        crash: { type: 'string' },
+      },
+    },
+  };
   const more = Array.from({ length: count - 1 }, (_, i) => ({
     name: `tool_${i}`,
     description: `Looks for records of kind ${i} and gives back those that match, newest first`,
@@ -38,7 +49,11 @@ export function toolList(count) {
 
 let blob = '';
 
-function echoed({ message = '', bytes } = {}) {
+function echoed({ message = '', bytes, crash } = {}) {
+  if (crash !== undefined) {
+    appendFileSync(crash, `${process.pid}\n`);
+    process.exit(1);
+  }
   if (bytes === undefined) return message;
   if (blob.length !== bytes) blob = 'x'.repeat(bytes);
   return blob;
