@@ -21,6 +21,12 @@ export async function judge(experiment: Experiment, lab: Lab): Promise<Verdict> 
   return { experiment, findings, ok, seconds: (performance.now() - from) / 1_000 };
 }
 
+/** How it is said: `differs` is a known difference that has its reason beside it, and is no pass. */
+export function wordOf({ ok, findings }: Verdict): 'ok' | 'differs' | 'FAILS' {
+  if (!ok) return 'FAILS';
+  return findings.every((finding) => finding.ok) ? 'ok' : 'differs';
+}
+
 export function verdictTable(verdicts: readonly Verdict[]): string {
   const rows = verdicts.flatMap(({ experiment, findings, seconds }) =>
     findings.map((f, i) => [

@@ -3,10 +3,14 @@ import type { Kernel } from './kernel.ts';
 import { quantile } from './metrics.ts';
 import type { ServerModel } from './server-model.ts';
 
-const REMEMBERED = 64;
-const NEAREST = 9;
+/** Requests a server remembers: some seconds of them. */
+const REMEMBERED = 256;
 
-/** What a cooperating server would know of its own latencies: the median of recent ones at about the load it has now (Prequal). */
+/**
+ * What a cooperating server knows of its own latencies. Asked at some load it tells the median of what recent requests took
+ * that met that load when they came, or the nearest load there are any of (Prequal). Loads must not be mixed: a median over
+ * several of them is too low right after the load has risen, because the quick ones end first.
+ */
 export class LoadHistory {
   readonly #load: number[] = [];
   readonly #latency: number[] = [];
@@ -19,13 +23,21 @@ export class LoadHistory {
   }
 
   estimate(inFlight: number): number {
-    const near = this.#load
-      .map((load, i) => ({ distance: Math.abs(load - inFlight), latency: this.#latency[i]! }))
-      .sort((a, b) => a.distance - b.distance)
-      .slice(0, NEAREST)
-      .map(({ latency }) => latency)
-      .sort((a, b) => a - b);
-    return near.length === 0 ? 0 : quantile(near, 0.5);
+    let nearest = Infinity;
+    let found: number[] = [];
+    for (let i = 0; i < this.#load.length; i++) {
+      const distance = Math.abs(this.#load[i]! - inFlight);
+      if (distance > nearest) continue;
+      if (distance < nearest) found = [];
+      nearest = distance;
+      found.push(this.#latency[i]!);
+    }
+    return found.length === 0
+      ? 0
+      : quantile(
+          found.sort((a, b) => a - b),
+          0.5,
+        );
   }
 }
 

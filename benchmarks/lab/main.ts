@@ -10,7 +10,7 @@ import { isTroupeError } from '../../lib/core/errors.ts';
 import { BEHAVIOURS } from './behaviours.ts';
 import { dipCurves } from './behaviours/faults.ts';
 import { compare } from './compare.ts';
-import { judge, verdictTable } from './experiments.ts';
+import { judge, verdictTable, wordOf } from './experiments.ts';
 import { type Experiment, FULL, type Lab, QUICK } from './lab.ts';
 import { live } from './live.ts';
 import { MUTATION } from './mutants.ts';
@@ -181,7 +181,7 @@ async function examine(
     if (wanted !== undefined && !wanted.includes(experiment.id)) continue;
     const verdict = await judge(experiment, lab);
     verdicts.push(verdict);
-    say(`${verdict.ok ? 'ok   ' : 'FAILS'} ${experiment.id}, ${verdict.seconds.toFixed(1)} s`);
+    say(`${wordOf(verdict).padEnd(7)} ${experiment.id}, ${verdict.seconds.toFixed(1)} s`);
   }
   say(verdictTable(verdicts));
   const failed = verdicts.filter(({ ok }) => !ok).map(({ experiment }) => experiment.id);
@@ -189,8 +189,14 @@ async function examine(
   const seconds = ((performance.now() - from) / 1_000).toFixed(0);
   say(
     `${verdicts.length} cases in ${seconds} s${quick ? ' (quick: a tenth of the requests, twice the tolerance)' : ''}; ` +
-      (failed.length === 0 ? 'all hold' : `not reproduced: ${failed.join(', ')}`) +
-      (noted.length === 0 ? '' : `; ${noted.length} known to differ`),
+      (failed.length > 0
+        ? `not reproduced: ${failed.join(', ')}`
+        : noted.length > 0
+          ? 'the rest holds'
+          : 'all hold') +
+      (noted.length === 0
+        ? ''
+        : `; ${noted.length} ${noted.length === 1 ? 'figure is' : 'figures are'} known to differ`),
   );
   return failed.length === 0 ? 0 : 1;
 }

@@ -7,7 +7,6 @@ interface Told {
   readonly port?: number;
   readonly done?: string;
   readonly hits?: number;
-  readonly faulted?: number;
 }
 
 interface Peer {
@@ -27,8 +26,6 @@ export interface Control {
   send(name: string, order: Readonly<Record<string, unknown>>): void;
   /** Orders a timed fault; resolves with the number of times it took effect. A server that ends counts what it said. */
   fault(name: string, kind: string, ms: number): Promise<number>;
-  /** How many calls met a fault by chance, as each of them says. */
-  faulted(names: readonly string[]): Promise<number>;
   /** Called when the process of a server is gone. */
   onGone: (name: string) => void;
   close(): Promise<void>;
@@ -108,10 +105,6 @@ export async function openControl(): Promise<Control> {
       }),
     send,
     fault: async (name, kind, ms) => (await answerOf(name, { fault: kind, ms }, ms)).hits ?? 0,
-    async faulted(names) {
-      const told = await Promise.all(names.map((name) => answerOf(name, { report: true }, 0)));
-      return told.reduce((sum, { faulted = 0 }) => sum + faulted, 0);
-    },
     onGone: () => {},
     async close() {
       control.onGone = () => {};

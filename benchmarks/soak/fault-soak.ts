@@ -28,6 +28,8 @@ export interface FaultSoakOptions {
   readonly seconds: number;
   readonly quietSeconds: number;
   readonly leastFaults: number;
+  /** Floors of time are multiplied by it; those that count never are. */
+  readonly allowance: number;
   /** Between two faults of a server, on average, milliseconds. */
   readonly restMs: number;
   /** Whether the run is long enough to tell a leak from warming up. */
@@ -58,6 +60,8 @@ const OVERTIME_MS = 90_000;
 /** The largest reply among the faults: reading it is one piece of work, whoever reads it. */
 const BIG_REPLY_BYTES = 12 * 1_048_576;
 const HEAP_EVERY_MS = 5_000;
+/** Longest block of the event loop, milliseconds (`reliability.md` §5.2). */
+const LAG_MS = 100;
 
 export async function faultSoak(options: FaultSoakOptions): Promise<FaultSoakResult> {
   const { control, random, tell } = options;
@@ -138,7 +142,9 @@ export async function faultSoak(options: FaultSoakOptions): Promise<FaultSoakRes
       .map(({ name }) => ({ name, transport: 'stdio' as FaultTransport })),
     ...names.http.filter((n) => n.faulty).map(({ name }) => ({ name, transport: 'http' as FaultTransport })),
   ];
-  const sampling = options.long ? setInterval(() => heap.sample(), HEAP_EVERY_MS) : undefined;
+  const sampling = options.long
+    ? setInterval(() => lag.aside(() => heap.sample()), HEAP_EVERY_MS)
+    : undefined;
   await Promise.all(
     faulty.map(({ name, transport }) =>
       injectFaults({
@@ -166,11 +172,12 @@ export async function faultSoak(options: FaultSoakOptions): Promise<FaultSoakRes
   const settleBy = performance.now() + HEALTHY_TIMEOUT_MS + 1_000;
   while (ledger.underWay > 0 && performance.now() < settleBy) await pause(10);
 
-  lag.stop();
   tell('stopping');
   const stopped = performance.now();
   await engine.stop({ graceMs: GRACE_MS });
-  const stopMs = performance.now() - stopped;
+  const stopByClockMs = performance.now() - stopped;
+  const stopMs = stopByClockMs - lag.since(stopped);
+  lag.stop();
   control.onGone = () => {};
   await pause(500);
   const processes = processesWith(marker);
@@ -181,6 +188,15 @@ export async function faultSoak(options: FaultSoakOptions): Promise<FaultSoakRes
   const { latencies } = ledger;
   const base = Math.max(latencies.before.quantile(0.99), latencies.after.quantile(0.99));
   const p99 = latencies.faults.quantile(0.99);
+  const { allowance } = options;
+  const inTime = (what: string, ms: number, limitMs: number): Check =>
+    atMost(what, ms, allowance * limitMs, ' ms');
+  // Where the machine needs two thirds of it to read one such reply with nothing around it, the reading is the floor.
+  const lagLimitMs = Math.max(LAG_MS, 1.5 * bareMs);
+  if (lagLimitMs > LAG_MS)
+    tell(
+      `reading ${BIG_REPLY_BYTES / 1_048_576} MB takes ${bareMs.toFixed(0)} ms here: half as much again may block`,
+    );
   const checks: Check[] = [
     atLeast('faults: times of the rarest kind', plan.least, options.leastFaults),
     none('calls that did not settle exactly once', [
@@ -192,15 +208,15 @@ export async function faultSoak(options: FaultSoakOptions): Promise<FaultSoakRes
       ...(ledger.settledAgain === 0 ? [] : [`${ledger.settledAgain} settled twice`]),
     ]),
     atMost('wrong or doubled replies', ledger.wrongReplies, 0),
-    atMost('settled after the deadline by', ledger.overDeadline, 250, ' ms'),
+    inTime('settled after the deadline by', ledger.overDeadline, 250),
     none('failed calls of healthy servers', ledger.healthyErrors),
-    atMost('healthy p99 under faults', p99, Math.max(3 * base, 25), ' ms'),
-    atMost('event loop blocked by own work', lag.longestOwn, Math.max(100, 1.5 * bareMs), ' ms'),
-    atMost(`failed after the end of the process (${ledger.lossCalls} calls)`, ledger.loss, 100, ' ms'),
+    inTime('healthy p99 under faults', p99, Math.max(3 * base, 25)),
+    inTime('event loop blocked by own work', lag.longestOwn, lagLimitMs),
+    inTime(`failed after the end of the process (${ledger.lossCalls} calls)`, ledger.loss, 100),
     atMost('attempts per call', watch.attempts / ledger.settled, 1.2),
     none('illegal transitions', watch.illegal),
     none('servers not well in time after the last fault', away),
-    atMost('stop', stopMs, GRACE_MS + 250, ' ms'),
+    inTime('stop', stopMs, GRACE_MS + 250),
     none('processes left after stop', processes),
     none('resources left after stop', left),
   ];
@@ -232,6 +248,7 @@ export async function faultSoak(options: FaultSoakOptions): Promise<FaultSoakRes
       rssMB: process.memoryUsage.rss() / 1_048_576,
       convergeMs,
       stopMs,
+      stopByClockMs,
       restarts: watch.restarts,
       succeededFaulty: ledger.succeeded.faulty,
       succeededHealthy: ledger.succeeded.healthy,

@@ -180,46 +180,58 @@ export function backAfter(bins: readonly number[]): number {
   return back;
 }
 
-export function dipCurves(lab: Lab): Record<string, readonly number[]> {
-  const seed = lab.seeds[0]!;
-  return {
-    'no budget': dip(lab, {}, undefined, seed).bins,
-    '10 % budget': dip(lab, {}, shippedBudget(0.1), seed).bins,
-    '20 % budget': dip(lab, {}, shippedBudget(0.2), seed).bins,
-    'gRPC throttle': dip(lab, {}, grpcThrottle, seed).bins,
-    'Envoy 20 % concurrency': dip(lab, {}, envoyConcurrency, seed).bins,
-    'queue cap 50': dip(lab, { queueCap: 50 }, undefined, seed).bins,
-  };
+const DIPS: Readonly<
+  Record<string, { readonly spec?: ServerSpec; readonly budget?: (kernel: Kernel) => Budget }>
+> = {
+  'no budget': {},
+  '10 % budget': { budget: shippedBudget(0.1) },
+  '20 % budget': { budget: shippedBudget(0.2) },
+  'gRPC throttle': { budget: grpcThrottle },
+  'Envoy 20 % concurrency': { budget: envoyConcurrency },
+  'queue cap 50': { spec: { queueCap: 50 } },
+};
+
+/** Share answered in time, by 5-second bins of one run. */
+export function dipCurves(lab: Lab, seed = lab.seeds[0]!): Record<string, readonly number[]> {
+  return Object.fromEntries(
+    Object.entries(DIPS).map(([name, { spec = {}, budget }]) => [name, dip(lab, spec, budget, seed).bins]),
+  );
 }
 
 function metastable(lab: Lab): Finding[] {
-  const curves = dipCurves(lab);
-  const back = Object.fromEntries(Object.entries(curves).map(([name, bins]) => [name, backAfter(bins)]));
-  const last = curves['no budget']!.at(-2)!;
-  const envoy = curves['Envoy 20 % concurrency']!.at(-2)!;
+  const runs = lab.seeds.slice(0, 3).map((seed) => dipCurves(lab, seed));
+  const back = (name: string): number => mean(runs.map((curves) => backAfter(curves[name]!)));
+  const atEnd = (name: string): number => mean(runs.map((curves) => curves[name]!.at(-2)!));
+  const [ten, twenty, grpc] = [back('10 % budget'), back('20 % budget'), back('gRPC throttle')];
+  const [cap, envoy] = [back('queue cap 50'), back('Envoy 20 % concurrency')];
+  const seconds = (value: number): string => `${digits(value)} s`;
+  const still = holds(
+    'Envoy: still down at the end (33 % at 110 s)',
+    '< .5',
+    digits(atEnd('Envoy 20 % concurrency')),
+    atEnd('Envoy 20 % concurrency') < 0.5,
+  );
   return [
-    holds('no budget: success at the end (0 %)', '< .1', digits(last), last < 0.1),
-    holds('10 % budget: back', '< 60 s', `${back['10 % budget']} s`, back['10 % budget']! < 60),
-    holds('20 % budget: back', 'finite', `${back['20 % budget']} s`, back['20 % budget']! < Infinity),
-    holds('gRPC throttle: back', 'finite', `${back['gRPC throttle']} s`, back['gRPC throttle']! < Infinity),
     holds(
-      'order: cap ≤ gRPC ≤ 10 % ≤ 20 %',
-      'holds',
-      [back['queue cap 50'], back['gRPC throttle'], back['10 % budget'], back['20 % budget']].join(' / '),
-      back['queue cap 50']! <= back['gRPC throttle']! &&
-        back['gRPC throttle']! <= back['10 % budget']! &&
-        back['10 % budget']! <= back['20 % budget']!,
+      'no budget: success at the end (0 %)',
+      '< .1',
+      digits(atEnd('no budget')),
+      atEnd('no budget') < 0.1,
     ),
-    holds('queue cap 50: back', 'first bins', `${back['queue cap 50']} s`, back['queue cap 50']! <= 5),
-    holds(
-      'Envoy 20 % concurrency budget: back',
-      'later than 20 % budget',
-      `${back['Envoy 20 % concurrency']} s`,
-      back['Envoy 20 % concurrency']! > back['20 % budget']!,
-    ),
+    within('10 % budget: back after, s (20)', 20, ten, 10),
+    within('20 % budget: back after, s (40)', 40, twenty, 10),
+    within('gRPC throttle: back after, s (10)', 10, grpc, 10),
+    rises('order', { 'queue cap': cap, gRPC: grpc, '10 %': ten, '20 %': twenty }),
+    holds('queue cap 50: back', 'first bins', seconds(cap), cap <= 5),
+    // Retries are a fifth of what is in flight, a quarter of the first attempts: .7 × 1.25 of the capacity. The dip leaves
+    // 10 s × (.875 − .2) = 6.75 s of work, and .125 of the capacity to work it off.
+    holds('Envoy 20 % concurrency: back', '≤ 54 s', seconds(envoy), envoy <= 54),
+    rises('back, Envoy after the 20 % budget', { '20 %': twenty, Envoy: envoy }),
     {
-      ...holds('Envoy concurrency budget at the end (33 %)', '< .9', digits(envoy), envoy < 0.9),
-      note: 'the scenario of the report is not known in detail; here it is back before the end',
+      ...still,
+      ...(!still.ok && {
+        note: 'a fifth of what is in flight is at most .875 of the capacity at ρ=.7, so it must recover within 54 s',
+      }),
     },
   ];
 }

@@ -1,13 +1,15 @@
 /**
  * What the soak tells a server to do wrong, and what the server tells back. One line of JSON per message over a socket
  * of its own, so that faults of the protocol's way do not touch it. `SOAK_CONTROL` is the port, `SOAK_LOG` the file that
- * gets a line for every execution: written before the answer, so that it outlives a kill -9.
+ * gets a line for every execution: written before the answer, so that it outlives a kill -9. Beside it stands a file with
+ * a line for every call that meets a fault by chance, written before the fault.
  */
 import { openSync, writeSync } from 'node:fs';
 import { connect } from 'node:net';
 
 const { SOAK_CONTROL, SOAK_LOG } = process.env;
 const executions = SOAK_LOG === undefined ? undefined : openSync(SOAK_LOG, 'a');
+const faults = SOAK_LOG === undefined ? undefined : openSync(`${SOAK_LOG}.faults`, 'a');
 
 /** Notes that the call with this nonce ran. */
 export function executed(nonce) {
@@ -25,7 +27,6 @@ export function control(name, facts, { begin = () => {}, end = () => {}, once = 
   let timed;
   let hits = 0;
   let chaos = { share: 0, kinds: [], random: Math.random };
-  let faulted = 0;
   const tell = (message) => socket.write(`${JSON.stringify(message)}\n`);
   tell({ hello: name, pid: process.pid, ...facts });
 
@@ -43,8 +44,7 @@ export function control(name, facts, { begin = () => {}, end = () => {}, once = 
     const lines = (rest + chunk).split('\n');
     rest = lines.pop();
     for (const line of lines) {
-      const { fault, ms, share, kinds, seed, report } = JSON.parse(line);
-      if (report) tell({ faulted });
+      const { fault, ms, share, kinds, seed } = JSON.parse(line);
       if (share !== undefined) chaos = { share, kinds, random: seeded(seed) };
       if (fault === undefined) continue;
       finish();
@@ -55,11 +55,11 @@ export function control(name, facts, { begin = () => {}, end = () => {}, once = 
   });
 
   return {
-    /** The fault this call meets; undefined for none. */
-    fault() {
+    /** The fault that the call with this nonce meets; undefined for none. */
+    fault(nonce) {
       if (timed !== undefined) return timed.kind;
       if (chaos.share > 0 && chaos.random() < chaos.share) {
-        faulted += 1;
+        if (faults !== undefined) writeSync(faults, `${nonce}\n`);
         return chaos.kinds[Math.floor(chaos.random() * chaos.kinds.length)];
       }
       return undefined;

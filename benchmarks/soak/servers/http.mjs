@@ -95,7 +95,7 @@ function serve(name, revision) {
   }
 
   async function call(request, response, message, server) {
-    const kind = faults.fault();
+    const kind = faults.fault(message.params.arguments.message);
     if (refuses(kind, response)) return;
     executed(message.params.arguments.message);
     await server.receive(message, (out) => answerWith(kind, response, out, {}));

@@ -124,7 +124,7 @@ function answerWith(kind, message) {
 const server = createMiniServer({ revision, push: say });
 function take(message) {
   if (message.method !== 'tools/call') return server.receive(message, say);
-  const kind = faults.fault();
+  const kind = faults.fault(message.params.arguments.message);
   if (kind === 'hang') {
     faults.hit();
     return undefined;

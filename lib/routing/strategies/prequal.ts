@@ -24,12 +24,12 @@ interface Probe {
   inFlight: number;
   readonly latencyMs: number;
   readonly at: number;
-  uses: number;
+  usesLeft: number;
 }
 
 export interface PrequalState {
   readonly ids: readonly string[];
-  /** Oldest first. */
+  /** Oldest first, at most one of each replica. */
   probes: Probe[];
   /** In-flight numbers reported lately, a ring. */
   readonly recent: number[];
@@ -42,10 +42,11 @@ export interface PrequalState {
 /** Reports the quantile of "hot" is taken over. */
 const RECENT = 128;
 /**
- * The reuse formula has no solution for small pools (n ≤ m / (1 − removed / probes), 24 with the defaults); a probe is
- * then used this often at most, or its age ends it first.
+ * The reuse formula goes to infinity on the way to small pools (n → m / (1 − removed / probes), 24 with the defaults); this is
+ * its value at n = 3 m. The more a report is used, the more clients herd on what was once cold: in the laboratory 20 clients
+ * of 20 replicas with antagonists had a p99 of 224 ms at one use, 279 at two, 376 at three and 1 713 at eight.
  */
-const MAX_REUSE = 8;
+const MAX_REUSE = 2;
 
 /**
  * Prequal (Wydrowski et al., NSDI '24), experimental: picks by what replicas report about themselves. Replicas below the
@@ -73,12 +74,14 @@ export function prequal(options?: unknown): RoutingStrategy<PrequalState> {
   );
   const reporter = reporterOf(options);
 
-  const add = (s: PrequalState, index: number, load: LoadReport): void => {
+  const add = (s: PrequalState, index: number, load: LoadReport, uses: number): void => {
     const { inFlight, latencyMs, at } = load;
     if (!(inFlight >= 0) || !(latencyMs >= 0) || !Number.isFinite(at)) return;
     // A replica that failed lately looks slow, however fast it fails.
     const averse = o.penaltyMs * remaining(at - s.failedAt[index]!, o.tauMs);
-    s.probes.push({ index, inFlight, latencyMs: latencyMs + averse, at, uses: 0 });
+    // Of a replica only the latest is kept: an older one may call cold what has filled up since.
+    s.probes = s.probes.filter((probe) => probe.index !== index);
+    s.probes.push({ index, inFlight, latencyMs: latencyMs + averse, at, usesLeft: uses });
     if (s.probes.length > o.pool) s.probes.shift();
     s.recent[s.next] = inFlight;
     s.next = (s.next + 1) % RECENT;
@@ -88,14 +91,14 @@ export function prequal(options?: unknown): RoutingStrategy<PrequalState> {
     name: 'prequal',
     init: (n, ids) => fresh(n, ids),
     pick(s, ctx) {
-      sendProbes(s, ctx, Math.min(o.probes, ctx.candidates.length), reporter, add);
-      dropOld(s, ctx.now - o.maxAgeMs, reuseLimit(ctx, o));
+      sendProbes(s, ctx, o, reporter, add);
+      s.probes = s.probes.filter((probe) => probe.at >= ctx.now - o.maxAgeMs);
       const hot = quantile(s.recent, o.hotQuantile);
       const chosen = bestProbe(s, ctx, hot);
       if (chosen === undefined) return ctx.candidates[Math.floor(ctx.rng() * ctx.candidates.length)]!;
       // The paper's compensation: our own request will be in flight there too.
       chosen.inFlight++;
-      chosen.uses++;
+      if (--chosen.usesLeft === 0) s.probes.splice(s.probes.indexOf(chosen), 1);
       removeOne(s, hot);
       return chosen.index;
     },
@@ -139,37 +142,42 @@ function fresh(n: number, ids: readonly string[]): PrequalState {
   return { ids, probes: [], recent: [], next: 0, failedAt, removeWorst: false };
 }
 
+interface Probing {
+  readonly probes: number;
+  readonly pool: number;
+  readonly delta: number;
+}
+
 /** Draws without replacement. */
 function sendProbes(
   s: PrequalState,
   { candidates, rng }: PickCtx,
-  count: number,
+  o: Probing,
   reporter: LoadReporter,
-  add: (s: PrequalState, index: number, load: LoadReport) => void,
+  add: (s: PrequalState, index: number, load: LoadReport, uses: number) => void,
 ): void {
+  const n = candidates.length;
+  const limit = reuseLimit(n, o);
   // A partial shuffle: also the order of the reports must favour nobody.
   const order = [...candidates];
-  for (let k = 0; k < count; k++) {
-    const at = k + Math.floor(rng() * (order.length - k));
+  for (let k = 0; k < Math.min(o.probes, n); k++) {
+    const at = k + Math.floor(rng() * (n - k));
     const index = order[at]!;
     order[at] = order[k]!;
-    reporter.probe(s.ids[index]!, (load) => add(s, index, load));
+    // Rounded at random for each report, so that the limit holds on average.
+    const whole = Math.floor(limit);
+    const uses = rng() < limit - whole ? whole + 1 : whole;
+    reporter.probe(s.ids[index]!, (load) => add(s, index, load, uses));
   }
 }
 
-function dropOld(s: PrequalState, oldest: number, reuse: number): void {
-  s.probes = s.probes.filter((probe) => probe.at >= oldest && probe.uses < reuse);
-}
-
-/** b = max(1, (1 + δ) / ((1 − m/n)·r_probe − r_remove)), rounded at random so that it holds on average. */
-function reuseLimit(
-  { candidates, rng }: PickCtx,
-  { probes, pool, delta }: { readonly probes: number; readonly pool: number; readonly delta: number },
-): number {
-  const spare = (1 - pool / candidates.length) * probes - 1;
-  const b = spare <= 0 ? MAX_REUSE : Math.min(MAX_REUSE, Math.max(1, (1 + delta) / spare));
-  const whole = Math.floor(b);
-  return rng() < b - whole ? whole + 1 : whole;
+/**
+ * b = max(1, (1 + δ) / ((1 − m/n)·r_probe − r_remove)): how often a report may be used so that the pool stays full. Where
+ * that has no solution the pool cannot be full; with reports used once it still holds a third of the replicas, and fresh ones.
+ */
+function reuseLimit(n: number, { probes, pool, delta }: Probing): number {
+  const spare = (1 - pool / n) * probes - 1;
+  return spare <= 0 ? 1 : Math.min(MAX_REUSE, Math.max(1, (1 + delta) / spare));
 }
 
 function quantile(values: readonly number[], q: number): number {

@@ -47,6 +47,40 @@ describe('prequal', () => {
     expect(counts['d'] ?? 0).toBeLessThan(5);
   });
 
+  it('forgets what a replica said before when it says something new', () => {
+    let aInFlight = 0;
+    const reporter = reporterOf((id) => ({
+      inFlight: id === 'a' ? aInFlight : 5,
+      latencyMs: id === 'a' ? 1 : 10,
+      at: 1_000,
+    }));
+    // No report is removed for its age within the test, so only the newer one can drive out the older.
+    const strategy = prequal({ loadReporter: reporter, probes: 3, hotQuantile: 0.5 });
+    const bench = benchOf({ strategy, replicas: ['a', 'b', 'c'] });
+    bench.call(1);
+    aInFlight = 100;
+    const counts = counted(times(50, () => bench.call(1)));
+    expect(counts['a'] ?? 0).toBeLessThan(3);
+  });
+
+  it('uses a report once in a small pool, so that clients do not herd on it', () => {
+    const idle: LoadReport = { inFlight: 0, latencyMs: 1, at: 1_000 };
+    const busy: LoadReport = { inFlight: 0, latencyMs: 50, at: 1_000 };
+    let silent = false;
+    const reporter: LoadReporter = {
+      probe: (id, report) => {
+        if (!silent) report(id === 'a' ? idle : busy);
+      },
+    };
+    const strategy = prequal({ loadReporter: reporter, probes: 8, pool: 16 });
+    const bench = benchOf({ strategy, replicas: [...'abcdefgh'] });
+    expect(bench.call(1)).toBe('a');
+    silent = true;
+    // Its one report was used up by the first pick; chance alone would take it again once in eight.
+    expect(bench.call(1)).not.toBe('a');
+    expect(bench.call(1)).not.toBe('a');
+  });
+
   it('leaves the pick to chance when reports are too old or nobody reports', () => {
     for (const reporter of [
       reporterOf(() => ({ inFlight: 0, latencyMs: 1, at: -10_000 })),
