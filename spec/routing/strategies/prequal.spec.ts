@@ -73,7 +73,7 @@ describe('prequal', () => {
       },
     };
     const strategy = prequal({ loadReporter: reporter, probes: 8, pool: 16 });
-    const bench = benchOf({ strategy, replicas: [...'abcdefgh'] });
+    const bench = benchOf({ strategy, replicas: ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h'] });
     expect(bench.call(1)).toBe('a');
     silent = true;
     // Its one report was used up by the first pick; chance alone would take it again once in eight.
