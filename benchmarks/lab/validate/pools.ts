@@ -119,6 +119,8 @@ function peakCostAfter(lab: Lab, idleMs: number, samples: readonly number[]): nu
     const settleAfter = (index: number, latencyMs: number, from: number): void => {
       kernel.at(from, {
         happen() {
+          // A lease counts from the look before it.
+          pickOf(picker);
           const lease = picker.lease(index);
           kernel.at(from + latencyMs, { happen: () => void picker.settle(lease, 'ok') });
         },
