@@ -116,7 +116,7 @@ describe('a name', () => {
 
 describe('a resource', () => {
   it('that nobody lists is asked of each that has resources, until one knows it', async () => {
-    const readable = { capabilities: { resources: {} } };
+    const readable = { resources: [] };
     const { engine, peers, got } = fleet({ tools: echo, first: readable, second: readable, third: readable });
     await engine.start();
     peers.first.answer('resources/read', () => {
@@ -128,7 +128,7 @@ describe('a resource', () => {
   });
 
   it('is not asked of another after an error that says more than that it is unknown', async () => {
-    const readable = { capabilities: { resources: {} } };
+    const readable = { resources: [] };
     const { engine, peers, got } = fleet({ first: readable, second: readable });
     await engine.start();
     peers.first.answer('resources/read', () => {
