@@ -43,21 +43,32 @@ async function inTurn(
   try {
     return await next(request);
   } catch (error) {
-    const harmless = isTroupeError(error) && (error.delivery === 'unsent' || request.operation !== 'unsafe');
-    const left = others.filter((name) => servers.has(name));
-    // In order, but one that would have to be waited for only when none could answer now.
-    const other = left.find((name) => servers.get(name)?.pool.hasReady) ?? left[0];
-    if (!harmless || !ELSEWHERE.has(error.code) || other === undefined || request.cancellation.cancelled)
-      throw error;
-    const rest = left.filter((name) => name !== other);
-    const instead = amend(request, { server: other, attempt: request.facts.attempts + 1, tried: [] });
-    // What was decided was decided about the first server. One that must not be asked is passed over like one that is down.
-    const admitted = admits === undefined || admits(instead);
-    if (!(isThenable(admitted) ? await unless(request.cancellation, admitted) : admitted))
-      return inTurn(() => Promise.reject(error), request, rest, servers, admits);
-    request.facts.server = other;
-    return inTurn(next, instead, rest, servers, admits);
+    return elsewhere(error, next, request, others, servers, admits);
   }
+}
+
+async function elsewhere(
+  error: unknown,
+  next: Handler,
+  request: Request,
+  others: readonly string[],
+  servers: ReadonlyMap<string, Server>,
+  admits: Admits | undefined,
+): Promise<Response> {
+  const harmless = isTroupeError(error) && (error.delivery === 'unsent' || request.operation !== 'unsafe');
+  const left = others.filter((name) => servers.has(name));
+  // In order, but one that would have to be waited for only when none could answer now.
+  const other = left.find((name) => servers.get(name)?.pool.hasReady) ?? left[0];
+  if (!harmless || !ELSEWHERE.has(error.code) || other === undefined || request.cancellation.cancelled)
+    throw error;
+  const rest = left.filter((name) => name !== other);
+  const instead = amend(request, { server: other, attempt: request.facts.attempts + 1, tried: [] });
+  // What was decided was decided about the first server. One that must not be asked is passed over like one that is down.
+  const admitted = admits === undefined || admits(instead);
+  if (!(isThenable(admitted) ? await unless(request.cancellation, admitted) : admitted))
+    return elsewhere(error, next, request, rest, servers, admits);
+  request.facts.server = other;
+  return inTurn(next, instead, rest, servers, admits);
 }
 
 /** Whether another server could answer in its place now. */
