@@ -1,4 +1,7 @@
-import { createEngine, type ServerConfig } from '../../lib/index.ts';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createEngine, type EngineConfig, type ServerConfig } from '../../lib/index.ts';
 import { INITIALIZE, openBare } from '../support/bare-stdio.ts';
 import { wireServer, type WireServerSettings } from '../support/programs.ts';
 import { machineLoad, median } from '../support/statistics.ts';
@@ -8,6 +11,11 @@ import { ms, table } from '../support/table.ts';
 const WAITING_FLOOR = 1.2;
 /** One that never answers may make the others this much slower (performance §2, goal 9). */
 const HANGING_FLOOR = 1.15;
+/** Starting a few at a time costs no more than this in total (performance §2, goal 8) … */
+const LIMITED_FLOOR = 1.05;
+/** … and the median server is ready in this share of the time: about half, since it waits for half of the others. */
+const LIMITED_MEDIAN_FLOOR = 0.6;
+const MANY = 32;
 
 export interface StartRow {
   readonly what: string;
@@ -22,6 +30,8 @@ export interface StartRow {
 export interface StartResult {
   readonly rows: readonly StartRow[];
   readonly recovery: { readonly backoffMs: number; readonly connectedMs: number; readonly callMs: number };
+  /** Processes that a start of one server takes, by era asked for and era spoken. */
+  readonly spawns: Readonly<Record<string, number>>;
   readonly load: ReturnType<typeof machineLoad>;
   readonly missed: readonly string[];
 }
@@ -46,14 +56,21 @@ export async function benchStart({ rounds = 5 }: { readonly rounds?: number } = 
     }
     rows.push(rowOf(what, engine, servers, bare, floor));
   }
-  rows.push(await besideHanging(rounds));
+  rows.push(await besideHanging(rounds), ...(await limited(Math.min(3, rounds))));
+  const spawns = await spawnsPerEra();
   return {
     rows,
     recovery: await recovery(rounds),
+    spawns,
     load: before,
-    missed: rows
-      .filter((row) => row.floor !== undefined && row.ratio > row.floor)
-      .map((row) => `${row.what}: ${row.ratio.toFixed(2)} > ${row.floor}`),
+    missed: [
+      ...rows
+        .filter((row) => row.floor !== undefined && row.ratio > row.floor)
+        .map((row) => `${row.what}: ${row.ratio.toFixed(2)} > ${row.floor}`),
+      ...Object.entries(spawns)
+        .filter(([, count]) => count !== 1)
+        .map(([what, count]) => `${what}: ${count} processes for one server`),
+    ],
   };
 }
 
@@ -114,8 +131,9 @@ function servers(count: number, settings: WireServerSettings): Record<string, Se
 async function engineReady(
   count: number,
   settings: WireServerSettings,
+  options: Pick<EngineConfig, 'startConcurrency'> = {},
 ): Promise<{ allMs: number; medianMs: number }> {
-  const engine = createEngine({ servers: servers(count, settings) });
+  const engine = createEngine({ ...options, servers: servers(count, settings) });
   const connected: number[] = [];
   const started = performance.now();
   engine.on('connection.changed', ({ to }) => {
@@ -160,6 +178,57 @@ async function besideHanging(rounds: number): Promise<StartRow> {
   );
 }
 
+/** A few at a time, as the engine does by itself, against all at once. */
+async function limited(rounds: number): Promise<readonly StartRow[]> {
+  const few: Array<{ allMs: number; medianMs: number }> = [];
+  const all: Array<{ allMs: number; medianMs: number }> = [];
+  const unlimited = async (): Promise<void> => {
+    all.push(await engineReady(MANY, {}, { startConcurrency: MANY }));
+  };
+  for (let round = 0; round < rounds; round += 1) {
+    if (round % 2 === 0) await unlimited();
+    few.push(await engineReady(MANY, {}));
+    if (round % 2 === 1) await unlimited();
+  }
+  const [fewAll, allAll] = [few.map((r) => r.allMs), all.map((r) => r.allMs)];
+  const [fewMedian, allMedian] = [few.map((r) => r.medianMs), all.map((r) => r.medianMs)];
+  return [
+    rowOf(
+      `${MANY} servers, a few at a time (against: all at once)`,
+      fewAll,
+      fewMedian,
+      allAll,
+      LIMITED_FLOOR,
+    ),
+    rowOf('the same, the median server', fewMedian, fewMedian, allMedian, LIMITED_MEDIAN_FLOOR),
+  ];
+}
+
+/** How many processes a server is started with, whatever is asked for and whatever it speaks. */
+async function spawnsPerEra(): Promise<Readonly<Record<string, number>>> {
+  const folder = mkdtempSync(join(tmpdir(), 'troupe-start-'));
+  const found: Record<string, number> = {};
+  try {
+    for (const [era, modern] of [
+      ['auto', false],
+      ['auto', true],
+      ['legacy', false],
+      ['modern', true],
+    ] as const) {
+      const what = `era ${era}, a ${modern ? 'modern' : 'legacy'} server`;
+      const spawned = join(folder, what);
+      const engine = createEngine({ servers: { s0: { ...wireServer({ spawned, modern }), era } } });
+      await engine.start();
+      await engine.callTool('s0__echo', { message: 'hi' });
+      await engine.stop();
+      found[what] = readFileSync(spawned, 'utf8').trim().split('\n').length;
+    }
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+  return found;
+}
+
 /** From a kill -9 to Connected again, and to the answer of a call made right after it. */
 async function recovery(rounds: number): Promise<StartResult['recovery']> {
   const connected: number[] = [];
@@ -191,7 +260,7 @@ async function recovery(rounds: number): Promise<StartResult['recovery']> {
   return { backoffMs: median(waited), connectedMs: median(connected), callMs: median(answered) };
 }
 
-export function printStart({ rows, recovery, load, missed }: StartResult): string {
+export function printStart({ rows, recovery, spawns, load, missed }: StartResult): string {
   const head = [
     'ready: handshake and tools listed',
     'engine ms',
@@ -212,6 +281,9 @@ export function printStart({ rows, recovery, load, missed }: StartResult): strin
     `start (load ${load.load1} on ${load.cores} cores)`,
     table([head, ...body]),
     `kill -9: Connected again after ${ms(recovery.connectedMs)} ms, a call made at once answers after ${ms(recovery.callMs)} ms, of which ${ms(recovery.backoffMs)} ms are the backoff`,
+    `processes per server: ${Object.entries(spawns)
+      .map(([what, count]) => `${what}: ${count}`)
+      .join('; ')}`,
     ...missed.map((line) => `MISSED ${line}`),
   ].join('\n');
 }

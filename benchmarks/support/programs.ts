@@ -7,6 +7,7 @@ export interface WireServerSettings {
   readonly never?: boolean;
   readonly tools?: number;
   readonly spawned?: string;
+  readonly modern?: boolean;
 }
 
 /** How to start the light server of `wire-server.mjs`. */

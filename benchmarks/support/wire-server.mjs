@@ -2,7 +2,7 @@
  * `node wire-server.mjs [JSON settings]`: the lightest server there can be, on stdin and stdout, written without an SDK:
  * the tool `echo`, which gives back its `message`, or `bytes` characters, or writes a line into the file `crash` and is gone. Settings: `startMs` (asleep before it reads),
  * `firstMs` (before it answers `initialize`), `eachMs` (before every answer), `never` (answers nothing), `tools` (how many
- * it lists), `spawned` (a file that gets a line per start).
+ * it lists), `spawned` (a file that gets a line per start), `modern` (speaks 2026-07-28 and nothing else).
  */
 import { appendFileSync } from 'node:fs';
 
@@ -14,6 +14,7 @@ const {
   never = false,
   tools = 1,
   spawned,
+  modern = false,
 } = isProgram ? JSON.parse(process.argv[2] ?? '{}') : {};
 
 const TOOLS = toolList(tools);
@@ -61,6 +62,7 @@ function echoed({ message = '', bytes, crash } = {}) {
 
 /** The result of a request; undefined for an unknown method. */
 export function answer(method, params) {
+  if (modern) return modernAnswer(method, params);
   switch (method) {
     case 'initialize':
       return {
@@ -74,6 +76,28 @@ export function answer(method, params) {
       return { tools: TOOLS };
     case 'ping':
       return {};
+    default:
+      return undefined;
+  }
+}
+
+function modernAnswer(method, params) {
+  const complete = { resultType: 'complete', ttlMs: 0, cacheScope: 'private' };
+  switch (method) {
+    case 'server/discover':
+      return {
+        ...complete,
+        supportedVersions: ['2026-07-28'],
+        capabilities: { tools: {} },
+        _meta: { 'io.modelcontextprotocol/serverInfo': { name: 'wire', version: '1.0.0' } },
+      };
+    case 'tools/call':
+      return {
+        resultType: 'complete',
+        content: [{ type: 'text', text: echoed(params.arguments) }],
+      };
+    case 'tools/list':
+      return { ...complete, tools: TOOLS };
     default:
       return undefined;
   }
