@@ -6,6 +6,7 @@ import type { Limits } from '../../core/limits.ts';
 import type { LaunchedProcess } from '../process.ts';
 import type { Channel, ChannelReceiver } from '../wire/channel.ts';
 import { createFrameReader } from '../wire/frames.ts';
+import { inTurns } from '../wire/in-turns.ts';
 import { createInbound, type InboundOptions } from '../wire/inbound.ts';
 
 export interface StdioChannelOptions {
@@ -69,12 +70,9 @@ class StdioChannel implements Channel {
     const { limits, clock, server, onFirstByte, onStderr } = this.#options;
     const { stdin, stdout, exited } = this.#process;
     this.#receiver = receiver;
-    const inbound = createInbound({
-      limits,
-      now: () => clock.now(),
-      receiver: this.#untilOver(receiver),
-      server,
-    });
+    const inbound = inTurns(
+      createInbound({ limits, now: () => clock.now(), receiver: this.#untilOver(receiver), server }),
+    );
     const frames = createFrameReader({
       maxBytes: limits.messageBytes,
       onFrame: (frame) => inbound.read(frame),
