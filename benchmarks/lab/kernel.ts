@@ -112,6 +112,17 @@ export class Kernel implements Clock {
     }
   }
 
+  /** As `runInTurns`, until `done`: for what keeps timers of its own. What was woken is given the turn in which it sends. */
+  async runInTurnsUntil(done: () => boolean): Promise<void> {
+    while (!done() && this.#size > 0) {
+      this.#promised = false;
+      this.#take().happen();
+      if (!this.#promised) continue;
+      await turn();
+      await turn();
+    }
+  }
+
   /** Adds to the log what happened now to whom. */
   log(what: number, whom: number): void {
     this.#logged++;

@@ -36,6 +36,38 @@ export async function simulateInTurns(scenario: Scenario, seed: number): Promise
   return world.result();
 }
 
+/** The servers and the log of a run, for what calls them in its own way. */
+export interface Stage {
+  readonly kernel: Kernel;
+  readonly servers: readonly ServerModel[];
+  /** An attempt that is counted and logged. `ended` says whether anybody waited for it. */
+  attempt(
+    server: ServerModel,
+    work: { readonly size: number; readonly key: number },
+    ended: (outcome: Outcome) => boolean,
+  ): Attempt;
+}
+
+/** As `simulateInTurns`, with one handler of the caller's making in place of the clients. */
+export async function simulateThrough(
+  scenario: Scenario,
+  seed: number,
+  open: (stage: Stage) => Promise<{ readonly handler: Handler; stop(): Promise<void> }>,
+): Promise<Result> {
+  const world = new World(scenario, seed);
+  const { kernel } = world;
+  const { handler, stop } = await open(world);
+  world.handler = handler;
+  try {
+    // It may have timers of its own that never end.
+    await kernel.runInTurnsUntil(() => world.finished);
+    return world.result();
+  } finally {
+    await stop();
+    world.dispose();
+  }
+}
+
 /** What the log says happened. */
 const LOG = { arrival: 1, pick: 2, settled: 3, ended: 4 } as const;
 const BIN_MS = 5_000;
@@ -51,7 +83,7 @@ interface Client {
   readonly handler: Handler | undefined;
 }
 
-class World {
+class World implements Stage {
   readonly kernel: Kernel;
   readonly scenario: Scenario;
   readonly record = new Record();
@@ -61,6 +93,9 @@ class World {
   /** Somebody asks for load reports, so the servers keep what they need for them. */
   reports = false;
   wastedMs = 0;
+  /** Instead of those of the clients. */
+  handler: Handler | undefined;
+  #noneWillCome = false;
   readonly #clients: Client[];
   readonly #warmAfter: number;
   readonly #sizes: Random;
@@ -246,7 +281,32 @@ class World {
     kernel.at(gaps(random), arrival);
   }
 
+  get finished(): boolean {
+    return this.#noneWillCome && this.record.inSystem === 0;
+  }
+
+  attempt(
+    server: ServerModel,
+    { size, key }: { readonly size: number; readonly key: number },
+    ended: (outcome: Outcome) => boolean,
+  ): Attempt {
+    const { kernel } = this;
+    this.record.attempts++;
+    this.sent[server.index] = this.sent[server.index]! + 1;
+    kernel.log(LOG.pick, server.index);
+    return {
+      size,
+      key,
+      expiresAt: kernel.now() + (this.scenario.deadlineMs ?? Infinity),
+      end: (outcome) => {
+        kernel.log(LOG.settled, server.index);
+        if (!ended(outcome) && outcome === 'ok') this.wastedMs += size;
+      },
+    };
+  }
+
   #noMore(): void {
+    this.#noneWillCome = true;
     for (const server of this.servers) server.stopped = true;
   }
 
@@ -259,7 +319,8 @@ class World {
     const id = this.record.arrive(now);
     if (id === this.#warmAfter) for (const server of this.servers) server.forgetHits();
     kernel.log(LOG.arrival, id);
-    if (client.handler !== undefined) return this.#ask(client.handler, id, size, key);
+    const handler = this.handler ?? client.handler;
+    if (handler !== undefined) return this.#ask(handler, id, size, key);
     const call = new Call(this, client, id, size, key, then);
     client.budget?.deposit();
     client.hedgeBudget?.deposit();

@@ -1,0 +1,51 @@
+import { describe, expect, it } from '@jest/globals';
+import type { Scenario } from '../../../benchmarks/lab/scenario.ts';
+import { simulate } from '../../../benchmarks/lab/simulate.ts';
+import { exponential, poisson } from '../../../benchmarks/lab/sizes.ts';
+import { simulateEngine } from '../../../benchmarks/lab/through-engine.ts';
+import { strategyByName } from '../../../lib/routing/strategy-registry.ts';
+
+const scenario = (more: Partial<Scenario> = {}): Scenario => ({
+  servers: [{}, {}, { speed: 0.5 }],
+  strategy: () => strategyByName('ewma-least-outstanding'),
+  size: exponential(10),
+  gaps: poisson(0.15),
+  requests: 300,
+  ...more,
+});
+
+describe('simulateEngine', () => {
+  it('sends each request where the strategy alone would, at the same moment', async () => {
+    const [whole, alone] = [await simulateEngine(scenario(), 1), simulate(scenario(), 1)];
+    expect(whole.ok).toBe(300);
+    expect(whole.logHash).toBe(alone.logHash);
+    expect(whole.latencies).toEqual(alone.latencies);
+  });
+
+  it('loses a connection where a server crashes, and comes back to it by itself', async () => {
+    const crashing = scenario({
+      servers: [{ faults: [{ kind: 'crash', from: 300, to: 600 }] }, {}],
+      strategy: () => strategyByName('round-robin'),
+      gaps: poisson(0.1),
+      requests: 1_000,
+    });
+    const result = await simulateEngine(crashing, 2, { retry: {} });
+    expect(result.live).toBe(0);
+    expect(result.ok).toBe(1_000);
+    // It lost 300 ms of 10 s, and what a reconnect takes.
+    expect(result.shares[0]).toBeGreaterThan(0.3);
+    expect(result.shares[0]).toBeLessThan(0.5);
+  });
+
+  it('ends what a hung server keeps at the deadline of the call', async () => {
+    const hung = scenario({
+      servers: [{ faults: [{ kind: 'hang', from: 0, to: Infinity }] }, {}],
+      strategy: () => strategyByName('random'),
+      requests: 100,
+      deadlineMs: 500,
+    });
+    const result = await simulateEngine(hung, 3);
+    expect(result.live).toBe(0);
+    expect(result.failed).toBeGreaterThan(25);
+  });
+});
