@@ -95,7 +95,7 @@ export function createTrust(deps: TrustDeps): Trust {
   const trail =
     file === undefined
       ? undefined
-      : createAuditTrail({
+      : opened({
           ...file,
           clock,
           redact: (fields) => redactor.value(fields) as typeof fields,
@@ -313,6 +313,16 @@ function auditFile({
     });
   }
   return { ...rest, path: join(stateDir, 'audit.jsonl') };
+}
+
+/** Whatever is wrong with the file, the field of the configuration is named. */
+function opened(options: AuditOptions): AuditTrail {
+  try {
+    return createAuditTrail(options);
+  } catch (cause) {
+    const error = TroupeError.from(cause);
+    throw error.with({ data: { ...(error.data as object | undefined), field: 'audit.file' } });
+  }
 }
 
 function lost({ logger }: TrustDeps, file: Pick<AuditOptions, 'onError'>): (error: TroupeError) => void {

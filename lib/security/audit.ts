@@ -78,8 +78,8 @@ function openFile(path: string): number {
   try {
     return openSync(path, 'a+', 0o600);
   } catch (error) {
-    throw new TroupeError('config_invalid', `audit.path: cannot open "${path}": ${errorText(error)}`, {
-      data: { field: 'audit.path' },
+    throw new TroupeError('config_invalid', `audit.file: cannot open "${path}": ${errorText(error)}`, {
+      data: { field: 'audit.file' },
       cause: error,
     });
   }
@@ -127,8 +127,8 @@ class Trail implements AuditTrail {
       const fresh = this.#head.seq === 0 ? { trail: randomUUID() } : {};
       this.append('event', { event: 'audit.opened', pid: process.pid, ...fresh });
     } catch (error) {
-      throw new TroupeError('config_invalid', `audit.path: ${TroupeError.from(error).detail}`, {
-        data: { field: 'audit.path' },
+      throw new TroupeError('config_invalid', `audit.file: ${TroupeError.from(error).detail}`, {
+        data: { field: 'audit.file' },
         cause: error,
       });
     }
@@ -254,7 +254,7 @@ function readTail(fd: number, path: string, seal: Seal): Tail {
 function damaged(path: string): TroupeError {
   return new TroupeError(
     'config_invalid',
-    `audit.path: the last record of "${path}" does not fit the key: another key, no trail of ours, or changed by someone; check it with verifyAudit, then move it away`,
-    { data: { field: 'audit.path' } },
+    `audit.file: the last record of "${path}" does not fit the key: another key, no trail of ours, or changed by someone; check it with verifyAudit, then move it away`,
+    { data: { field: 'audit.file' } },
   );
 }

@@ -226,7 +226,7 @@ describe('a full disk', () => {
   it('keeps a trail that refuses from opening', () => {
     const path = join(directory(), 'audit.jsonl');
     expect(() => opened({ write: quota(0).write }, path)).toThrow(
-      '[config_invalid] audit.path: the audit trail cannot be written: ENOSPC',
+      '[config_invalid] audit.file: the audit trail cannot be written: ENOSPC',
     );
     opened({}, path).trail.close();
   });
@@ -288,7 +288,7 @@ describe('what cannot be opened', () => {
     const path = join(directory(), 'audit.jsonl');
     prepare(path);
     const before = readFileSync(path);
-    expect(() => opened({}, path)).toThrow('[config_invalid] audit.path: the last record of');
+    expect(() => opened({}, path)).toThrow('[config_invalid] audit.file: the last record of');
     expect(readFileSync(path)).toEqual(before);
     expect(() => opened({}, path)).toThrow('the last record of');
   });
@@ -298,7 +298,7 @@ describe('what cannot be opened', () => {
   });
 
   it('is a directory', () => {
-    expect(() => opened({}, directory())).toThrow('[config_invalid] audit.path: cannot open');
+    expect(() => opened({}, directory())).toThrow('[config_invalid] audit.file: cannot open');
   });
 
   it.each(['short', '', new Uint8Array(15)])('is a trail with too short a key: %p', (short) => {
