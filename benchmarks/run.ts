@@ -1,6 +1,6 @@
 /**
- * `npm run bench -- [call] [extremes] [inside] [peers] [start] [--transport memory|stdio|http] [--quick] [--rounds N] [--json]`: the measurements;
- * without a name all but `peers`, which needs `npm ci --prefix benchmarks/peers` first.
+ * `npm run bench -- [call] [extremes] [inside] [peers] [start] [--transport memory|stdio|http] [--quick] [--rounds N]
+ * [--json]`: the measurements; without a name all but `peers`, which needs `npm ci --prefix benchmarks/peers` first.
  */
 import { parseArgs } from 'node:util';
 import { benchCall, printCall } from './call/call.ts';
@@ -9,7 +9,8 @@ import { benchExtremes, printExtremes } from './extremes/extremes.ts';
 import { benchInside, printInside } from './inside/inside.ts';
 import { benchPeers, printPeers } from './peers/peers.ts';
 import { benchStart, printStart } from './start/start.ts';
-import { keepResult } from './support/results.ts';
+import { REPORTS } from './report/reports.ts';
+import { keepResult, keepText, originOf, type Kept } from './support/results.ts';
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -36,42 +37,45 @@ if (values.rounds !== undefined && !/^[1-9]\d*$/.test(values.rounds))
 const rounds = values.rounds === undefined ? {} : { rounds: Number(values.rounds) };
 const transports = values.transport === undefined ? {} : { transports: values.transport.map(transportOf) };
 
-interface Measured {
-  readonly text: string;
-  readonly result: { readonly missed: readonly string[] };
+interface Bench<T extends { readonly missed: readonly string[] }> {
+  readonly run: () => Promise<T>;
+  readonly print: (result: T) => string;
+  readonly report: (result: Kept<T>) => { markdown: string; plots: Readonly<Record<string, string>> };
 }
 
-const BENCHES: Readonly<Record<string, () => Promise<Measured>>> = {
-  call: async () => {
-    const result = await benchCall({ ...rounds, ...transports, quick: values.quick });
-    return { text: printCall(result), result };
-  },
-  extremes: async () => {
-    const result = await benchExtremes(rounds);
-    return { text: printExtremes(result), result };
-  },
-  inside: async () => {
-    const result = await benchInside(rounds);
-    return { text: printInside(result), result };
-  },
-  peers: async () => {
-    const result = await benchPeers(rounds);
-    return { text: printPeers(result), result };
-  },
-  start: async () => {
-    const result = await benchStart(rounds);
-    return { text: printStart(result), result };
-  },
+/** Runs, keeps and prints one; gives back whether all its goals are held. */
+const bench =
+  <T extends { readonly missed: readonly string[] }>({ run, print, report }: Bench<T>) =>
+  async (name: string): Promise<boolean> => {
+    const origin = originOf(`npm run bench -- ${process.argv.slice(2).join(' ')}`.trim());
+    const result = { origin, ...(await run()) };
+    // A quick look replaces no measurement.
+    if (!values.quick) {
+      const { markdown, plots } = report(result);
+      keepResult(name, result);
+      keepText(`${name}.md`, markdown);
+      for (const [file, svg] of Object.entries(plots)) keepText(file, svg);
+    }
+    process.stdout.write(values.json ? `${JSON.stringify(result)}\n` : `${print(result)}\n\n`);
+    return result.missed.length === 0;
+  };
+
+const BENCHES: Readonly<Record<string, (name: string) => Promise<boolean>>> = {
+  call: bench({
+    run: () => benchCall({ ...rounds, ...transports, quick: values.quick }),
+    print: printCall,
+    report: REPORTS.call,
+  }),
+  extremes: bench({ run: () => benchExtremes(rounds), print: printExtremes, report: REPORTS.extremes }),
+  inside: bench({ run: () => benchInside(rounds), print: printInside, report: REPORTS.inside }),
+  peers: bench({ run: () => benchPeers(rounds), print: printPeers, report: REPORTS.peers }),
+  start: bench({ run: () => benchStart(rounds), print: printStart, report: REPORTS.start }),
 };
 
 const names =
   positionals.length === 0 ? Object.keys(BENCHES).filter((name) => name !== 'peers') : positionals;
 for (const name of names) {
-  const bench =
+  const found =
     BENCHES[name] ?? usage(`no benchmark "${name}"; there are ${Object.keys(BENCHES).join(', ')}`);
-  const { text, result } = await bench();
-  // A quick look replaces no measurement.
-  if (!values.quick) keepResult(name, result);
-  process.stdout.write(values.json ? `${JSON.stringify(result)}\n` : `${text}\n\n`);
-  if (result.missed.length > 0) process.exitCode = 1;
+  if (!(await found(name))) process.exitCode = 1;
 }

@@ -1,0 +1,171 @@
+import type { CallResult } from '../call/call.ts';
+import { TRANSPORTS } from '../call/contest.ts';
+import type { ExtremesResult } from '../extremes/extremes.ts';
+import type { InsideResult } from '../inside/inside.ts';
+import { svgOf, type Line } from '../lab/svg.ts';
+import { PEER_HEAD, peerCells, type PeersResult } from '../peers/peers.ts';
+import type { StartResult } from '../start/start.ts';
+import type { Kept } from '../support/results.ts';
+import { ms } from '../support/table.ts';
+import { figure, thousands, withSpread } from '../support/verdict.ts';
+import { markdownTable, originSentence, verdictsMarkdown } from './markdown.ts';
+
+/** What is written beside the JSON of a result: a Markdown document, and plots by file name. */
+export interface Report {
+  readonly markdown: string;
+  readonly plots: Readonly<Record<string, string>>;
+}
+
+export const REPORTS = { call, extremes, inside, peers, start };
+
+function call(result: Kept<CallResult>): Report {
+  const rows = result.rows.map((row) => [
+    row.transport,
+    String(row.inFlight),
+    row.contender,
+    withSpread(row.perSecond, thousands),
+    row.timesSdk2 === undefined ? '' : withSpread(row.timesSdk2),
+    figure(row.p50Us.median),
+    figure(row.p99Us.median),
+    withSpread(row.cpuUs),
+    thousands(row.heapBytes),
+    `${(row.gcShare * 100).toFixed(0)} %`,
+    row.stallMs.toFixed(0),
+    String(row.warnings),
+    `${row.windows} (${row.foreign.toFixed(2)})`,
+  ]);
+  const head = [
+    'transport',
+    'in flight',
+    'contender',
+    'calls/s',
+    '× sdk2',
+    'p50 µs',
+    'p99 µs',
+    'CPU µs a call',
+    'heap B a call',
+    'GC',
+    'standstill ms',
+    'warnings',
+    'windows (foreign cores)',
+  ];
+  const plots = TRANSPORTS.flatMap((transport) => {
+    const lines = linesOf(
+      result.rows.filter((row) => row.transport === transport),
+      ({ contender }) => contender,
+      ({ inFlight, perSecond }) => [inFlight, perSecond.median],
+    );
+    const chart = {
+      title: `Calls per second, ${transport}`,
+      x: 'in flight',
+      y: 'calls/s',
+      logX: true,
+      logY: true,
+    };
+    return lines.length === 0 ? [] : [[`call-${transport}.svg`, svgOf({ ...chart, lines })] as const];
+  });
+  return {
+    markdown: documentOf('What a call costs', result, [
+      markdownTable(head, rows),
+      verdictsMarkdown(result.goals),
+      ...plots.map(([file]) => `![${file}](${file})`),
+    ]),
+    plots: Object.fromEntries(plots),
+  };
+}
+
+function extremes(result: Kept<ExtremesResult>): Report {
+  const names = [...new Set(result.rows.flatMap(({ figures }) => Object.keys(figures)))];
+  const rows = result.rows.map(({ what, figures }) => [
+    what,
+    ...names.map((name) => (figures[name] === undefined ? '' : withSpread(figures[name]))),
+  ]);
+  const parts = [markdownTable(['', ...names], rows), verdictsMarkdown(result.goals)];
+  return { markdown: documentOf('Extremes', result, parts), plots: {} };
+}
+
+function inside(result: Kept<InsideResult>): Report {
+  const rows = result.rows.map(({ part, what, value }) => [part, what, withSpread(value)]);
+  const picks = result.rows.flatMap(({ part, what, value }) => {
+    const [strategy = '', replicas = ''] = what.split(', ');
+    return part.startsWith('pick') ? [{ strategy, replicas: Number(replicas), ns: value.median }] : [];
+  });
+  const lines = linesOf(
+    picks,
+    ({ strategy }) => strategy,
+    ({ replicas, ns }) => [replicas, ns],
+  );
+  const chart = { title: 'A pick', x: 'replicas', y: 'ns', logX: true, logY: true, lines };
+  const parts = [
+    markdownTable(['part', 'what', 'median (spread)'], rows),
+    verdictsMarkdown(result.goals),
+    '![inside-picks.svg](inside-picks.svg)',
+  ];
+  return {
+    markdown: documentOf('Inside the engine', result, parts),
+    plots: { 'inside-picks.svg': svgOf(chart) },
+  };
+}
+
+function peers(result: Kept<PeersResult>): Report {
+  const rows = result.rows.map((row) => peerCells(row, result.patienceMs));
+  return {
+    markdown: documentOf('Beside other libraries', result, [
+      markdownTable(PEER_HEAD, rows),
+      `Node ${result.machine.node}, eight stdio servers.`,
+    ]),
+    plots: {},
+  };
+}
+
+function start(result: Kept<StartResult>): Report {
+  const rows = result.rows.map((row) => [
+    row.what,
+    ms(row.engineMs),
+    ms(row.medianServerMs),
+    ms(row.bareMs),
+    row.ratio.toFixed(2),
+    row.floor === undefined ? '' : `≤ ${row.floor}`,
+  ]);
+  const { connectedMs, callMs, backoffMs } = result.recovery;
+  return {
+    markdown: documentOf('Starting', result, [
+      markdownTable(
+        [
+          'ready: handshake and tools listed',
+          'engine ms',
+          'median server ms',
+          'against ms',
+          'ratio',
+          'floor',
+        ],
+        rows,
+      ),
+      `After \`kill -9\`: connected again in ${ms(connectedMs)} ms, a call made at once answers in ${ms(callMs)} ms, of which ${ms(backoffMs)} ms are the backoff.`,
+      `Processes per server: ${Object.entries(result.spawns)
+        .map(([what, count]) => `${what}: ${count}`)
+        .join('; ')}.`,
+    ]),
+    plots: {},
+  };
+}
+
+function documentOf(
+  title: string,
+  { origin, missed }: Kept<{ readonly missed: readonly string[] }>,
+  parts: readonly string[],
+): string {
+  const missing =
+    missed.length === 0 ? 'All goals are held.' : missed.map((line) => `- missed: ${line}`).join('\n');
+  return `${[`# ${title}`, originSentence(origin), ...parts, missing].join('\n\n')}\n`;
+}
+
+function linesOf<T>(
+  rows: readonly T[],
+  name: (row: T) => string,
+  point: (row: T) => readonly [number, number],
+): readonly Line[] {
+  const lines = new Map<string, Array<readonly [number, number]>>();
+  for (const row of rows) lines.set(name(row), [...(lines.get(name(row)) ?? []), point(row)]);
+  return [...lines].map(([of, points]) => ({ name: of, points }));
+}
