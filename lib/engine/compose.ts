@@ -183,6 +183,7 @@ export function compileEngine(config: Config): EngineParts {
       config.stateDir === undefined || config.vault === undefined
         ? undefined
         : createTokenStores(config.stateDir, config.vault.key as VaultKeySource, clock),
+    clean: (text) => redactor.text(text),
     onSecret: (server, secret) => {
       remember(server, secret);
       if (lastSecret.get(server) === secret) return;

@@ -54,6 +54,8 @@ export interface ServerDeps {
   readonly tokens: ((server: string) => TokenStore) | undefined;
   /** A token or code of a server that is obtained at run time. */
   readonly onSecret: (server: string, secret: string) => void;
+  /** The text without any of our secrets. */
+  readonly clean: (text: string) => string;
   /** From which level on log messages are wanted, where the host takes them. */
   readonly logLevel: string | undefined;
   readonly clientInfo: { readonly name: string; readonly version: string };
@@ -308,6 +310,7 @@ export class Server {
         clock: this.#deps.clock,
         store: this.#deps.tokens?.(name),
         onSecret: (secret) => this.#deps.onSecret(name, secret),
+        clean: this.#deps.clean,
       });
       this.#credentials.set(url.href, credentials);
     }

@@ -18,6 +18,8 @@ export interface AuthorizationWorld {
   readonly url: string;
   readonly issuer: string;
   readonly visits: Visit[];
+  /** Every token that was issued, in order. */
+  readonly issued: readonly string[];
   /** Visits of one path of the authorization server. */
   asked(path: string): Visit[];
   /** Grants of the token endpoint, in order: `authorization_code`, `refresh_token` … */
@@ -39,6 +41,7 @@ export async function createAuthorizationWorld(): Promise<AuthorizationWorld> {
   const visits: Visit[] = [];
   const overrides = new Map<string, Override>();
   const valid = new Map<string, string>();
+  const issued: string[] = [];
   const refreshTokens = new Map<string, string>();
   const codes = new Map<string, { challenge: string; scope: string }>();
   let needed: string | undefined;
@@ -47,7 +50,7 @@ export async function createAuthorizationWorld(): Promise<AuthorizationWorld> {
     if (visit.path.startsWith('/.well-known/oauth-protected-resource')) {
       return send(response, 200, { resource: mcp.url, authorization_servers: [as.origin] });
     }
-    if (visit.path !== '/mcp') return send(response, 404, {});
+    if (visit.path.split('?')[0] !== '/mcp') return send(response, 404, {});
     if (visit.method !== 'POST') return send(response, 405, {});
     const metadata = `${mcp.origin}/.well-known/oauth-protected-resource/mcp`;
     const scope = valid.get((visit.headers.authorization ?? '').replace(/^Bearer /, ''));
@@ -80,6 +83,7 @@ export async function createAuthorizationWorld(): Promise<AuthorizationWorld> {
   const issue = (scope: string, response: ServerResponse): void => {
     const access = `access-${randomUUID()}`;
     const refresh = `refresh-${randomUUID()}`;
+    issued.push(access, refresh);
     valid.set(access, scope);
     refreshTokens.set(refresh, scope);
     send(response, 200, {
@@ -158,6 +162,7 @@ export async function createAuthorizationWorld(): Promise<AuthorizationWorld> {
     url: mcp.url,
     issuer: as.origin,
     visits,
+    issued,
     asked: (path) => visits.filter((visit) => visit.at === 'as' && visit.path.split('?')[0] === path),
     grants: () =>
       visits

@@ -13,11 +13,14 @@ export function badServers(): {
   http(fault: Fault): Promise<string>;
   /** Whatever a socket shall do; the answer is the port. */
   tcp(onSocket: (socket: Socket) => void): Promise<number>;
+  /** At once, for specs that look at what is left. */
+  close(): void;
 } {
   const closing: Array<() => void> = [];
-  afterEach(() => {
-    for (const close of closing.splice(0)) close();
-  });
+  const close = (): void => {
+    for (const end of closing.splice(0)) end();
+  };
+  afterEach(close);
 
   const tcp = async (onSocket: (socket: Socket) => void): Promise<number> => {
     const sockets = new Set<Socket>();
@@ -62,7 +65,7 @@ export function badServers(): {
     return `http://127.0.0.1:${(server.address() as AddressInfo).port}/mcp`;
   };
 
-  return { http, tcp };
+  return { http, tcp, close };
 }
 
 export function json(response: ServerResponse, body: unknown): void {

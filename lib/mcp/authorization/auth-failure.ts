@@ -20,8 +20,7 @@ export function authFailure(error: unknown, server: string): TroupeError {
       cause: error,
     });
   }
-  // Node's way to say that nobody could be reached.
-  if (error instanceof TypeError) {
+  if (isUnreached(error)) {
     return new TroupeError(
       'unavailable',
       `the authorization server cannot be reached: ${networkText(error)}`,
@@ -44,6 +43,14 @@ function ours(error: unknown): TroupeError | undefined {
   if (isTroupeError(error)) return error;
   const cause = isError(error) ? error.cause : undefined;
   return isTroupeError(cause) ? cause : undefined;
+}
+
+/** Node says with a `TypeError` that nobody could be reached; a key that cannot be read is one too. */
+function isUnreached(error: unknown): error is TypeError {
+  return (
+    error instanceof TypeError &&
+    (error.cause !== undefined || /fetch failed|terminated|answered HTTP/.test(error.message))
+  );
 }
 
 function networkText(error: Error): string {

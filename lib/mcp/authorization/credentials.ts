@@ -26,6 +26,8 @@ export interface CredentialsOptions {
   readonly store?: TokenStore | undefined;
   /** Told each secret that is obtained at run time, before it is used: whoever writes logs must know it. */
   readonly onSecret?: ((secret: string) => void) | undefined;
+  /** The text without any of our secrets. */
+  readonly clean?: ((text: string) => string) | undefined;
 }
 
 /** Credentials towards one URL, shared by all connections to it; they outlive sessions. */
@@ -119,6 +121,7 @@ function oauth(
     provider: (fetchFn) => providerOf(auth, fetchFn, options),
     onRedirect: auth.kind === 'oauth' ? auth.onRedirect : undefined,
     onSecret: options.onSecret,
+    clean: options.clean,
   });
   return {
     http: () => credentials,
@@ -182,9 +185,10 @@ function watched(fetchFn: GuardedFetch, signal: AbortSignal, watch: FetchWatch):
       const response = await fetchFn(url, { ...init, signal }, (error) => {
         watch.failure ??= error;
       });
-      // A token endpoint that is out of order is one that was not reached: it says nothing about our credentials.
-      if (response.status >= 500 && init?.method === 'POST')
-        watch.failure ??= new TypeError(`${new URL(url).origin} answered HTTP ${response.status}`);
+      if (response.status >= 500 && init?.method === 'POST') {
+        watch.outOfOrder ??= new TypeError(`${new URL(url).origin} answered HTTP ${response.status}`);
+        watch.failure ??= watch.outOfOrder;
+      }
       return response;
     } catch (error) {
       if (error instanceof TroupeError || error instanceof TypeError) watch.failure ??= error;

@@ -33,12 +33,16 @@ export interface OAuthCredentialsOptions {
   readonly onRedirect?: ((authorizationUrl: URL) => void | Promise<void>) | undefined;
   /** Told each token and code of the flow as soon as it is known, before it is used. */
   readonly onSecret?: ((secret: string) => void) | undefined;
+  /** The text without secrets. */
+  readonly clean?: ((text: string) => string) | undefined;
 }
 
 /** What a round saw on the network, in addition to what the flow makes of it. */
 export interface FetchWatch {
   /** The first request that the guard refused or that reached nobody. */
   failure: TroupeError | TypeError | undefined;
+  /** A token endpoint that is out of order: whatever the flow makes of that, it says nothing about our credentials. */
+  outOfOrder: TypeError | undefined;
 }
 
 /** A person is being asked. */
@@ -182,7 +186,7 @@ export class OAuthCredentials implements HttpCredentials {
 
   async #talk(leg: Partial<Parameters<typeof auth>[1]>): Promise<'AUTHORIZED' | 'REDIRECT'> {
     const { server, serverUrl, clock, timeoutMs } = this.#options;
-    const watch: FetchWatch = { failure: undefined };
+    const watch: FetchWatch = { failure: undefined, outOfOrder: undefined };
     try {
       return await bounded(
         async (signal) => {
@@ -201,20 +205,23 @@ export class OAuthCredentials implements HttpCredentials {
     } catch (error) {
       this.#pending = undefined;
       // What the flow stumbled over later is not what went wrong.
-      throw authFailure(watch.failure instanceof TypeError ? error : (watch.failure ?? error), server);
+      const first = watch.failure instanceof TypeError ? error : (watch.failure ?? error);
+      throw authFailure(first === error ? (watch.outOfOrder ?? error) : first, server);
     } finally {
       this.#round = undefined;
     }
   }
 
-  #fetch(url: string | URL, init?: RequestInit): Promise<Response> {
+  async #fetch(url: string | URL, init?: RequestInit): Promise<Response> {
+    const { server, fetchWith, clean } = this.#options;
     const round = this.#round;
-    if (round === undefined)
-      return Promise.reject(
-        new TroupeError('stopped', 'the authorization is over', { server: this.#options.server }),
-      );
+    if (round === undefined) throw new TroupeError('stopped', 'the authorization is over', { server });
     for (const secret of secretsSent(init)) this.#options.onSecret?.(secret);
-    return this.#options.fetchWith(round.signal, round.watch)(url, init);
+    const response = await fetchWith(round.signal, round.watch)(url, init);
+    if (response.status < 400 || clean === undefined) return response;
+    // The flow prints what a refusal says, and a refusal may repeat what it was sent.
+    const { status, statusText, headers } = response;
+    return new Response(clean(await response.text()), { status, statusText, headers });
   }
 
   async #redirect(url: URL): Promise<void> {

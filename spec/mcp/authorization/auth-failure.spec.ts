@@ -28,6 +28,11 @@ describe('what ends a round with an authorization server', () => {
       'unavailable',
       { reason: 'authorization_server' },
     ],
+    [
+      new TypeError('"pkcs8" must be PKCS#8 formatted string'),
+      'auth_required',
+      { reason: 'authorization_failed' },
+    ],
     [new Error('anything'), 'auth_required', { reason: 'authorization_failed' }],
   ])('%s is %s', (error, code, data) => {
     expect(authFailure(error, 'alpha')).toMatchObject({ code, server: 'alpha', data, cause: error });
