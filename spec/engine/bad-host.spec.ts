@@ -419,6 +419,26 @@ describe('a host that is busy', () => {
     expect(elapsed).toBeLessThan(2_000 + LATE_MS);
   });
 
+  it('opens a connection whose server answered while it stalled longer than the start may take', async () => {
+    const log = join(directory(), 'log');
+    const troupe = engine({
+      servers: {
+        s: { ...stdio('good', '', { SPEC_LOG: log }), era: 'legacy', startTimeoutMs: 3_000 },
+      },
+      restart: { baseMs: 60_000 },
+    });
+    const start = troupe.start();
+    await until(() => troupe.connection('s').state === 'Initializing', 'the process');
+    await new Promise((resolve) => void setImmediate(resolve));
+    const began = performance.now();
+    const waited = (): number => performance.now() - began;
+    while (waited() < 3_500 || (logged(log, 'initialize') === 0 && waited() < 20_000)) stall(50);
+    stall(500);
+    await start;
+    expect(troupe.connection('s').error).toBeUndefined();
+    expect(isConnected(troupe, 's')).toBe(true);
+  });
+
   it('loses no connection over it', async () => {
     const log = join(directory(), 'log');
     const troupe = engine({

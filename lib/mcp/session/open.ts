@@ -42,7 +42,7 @@ export interface OpenOptions {
   readonly clock: Clock;
   readonly validators: Validators;
   readonly batchWindowMs: number;
-  /** For the whole opening, milliseconds. */
+  /** For the whole opening, milliseconds; `cancellation` ends it. */
   readonly timeoutMs: number;
   readonly cancellation: Cancellation;
 }
@@ -52,6 +52,12 @@ export type Reopen = 'legacy' | 'probe';
 
 /** A silent stdio server is a legacy one; waiting longer than this for it to show delays everyone. */
 const PROBE_SHARE = 0.3;
+
+/**
+ * The time of the opening is kept by `cancellation`, on our clock. The SDK's own timer, which does not know that a host
+ * that stalled has answers lying ready, comes this far behind, milliseconds.
+ */
+const BEHIND_OURS_MS = 60_000;
 
 /**
  * Opens the protocol on a wire: negotiation, handshake, and the lane of ordinary requests. A fresh SDK client serves
@@ -66,7 +72,7 @@ export async function openSession(options: OpenOptions): Promise<Session> {
   const slot = cancellation.listen(() => wire.sdkLane.closed());
   try {
     await client.connect(wire.sdkLane, {
-      timeout: options.timeoutMs,
+      timeout: options.timeoutMs + BEHIND_OURS_MS,
       ...(prior === undefined ? {} : { prior: prior as PriorDiscovery }),
     });
   } catch (error) {
