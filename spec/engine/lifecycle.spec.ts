@@ -73,6 +73,24 @@ describe('a server process that dies', () => {
     await until(() => isConnected(troupe, 'mute'), 'the connection');
   });
 
+  it('rejects what was pending within 100 ms', async () => {
+    const troupe = engine({ servers: { mute: { ...stdio('mute'), retry: false } } });
+    await troupe.start();
+    const took: number[] = [];
+    for (let round = 0; round < 5; round += 1) {
+      await until(() => isConnected(troupe, 'mute'), 'the connection');
+      const pending = failureOf(troupe.readResource('mini://a', { servers: ['mute'] }));
+      await until(() => troupe.fleet.connections[0]?.inFlight === 1, 'the read to be sent');
+      const elapsed = await timeOf(async () => {
+        kill(troupe, 'mute');
+        expect(await pending).toMatchObject({ code: 'connection_lost', server: 'mute' });
+      });
+      took.push(elapsed);
+    }
+    // Of five the best: the machine may be busy.
+    expect(Math.min(...took)).toBeLessThan(100);
+  });
+
   it('costs a read nothing but time: it is asked again at the new process', async () => {
     const troupe = engine({ servers: { s: stdio('mute-at-first', '', { SPEC_LOG: logFile() }) } });
     await troupe.start();
