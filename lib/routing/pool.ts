@@ -233,6 +233,8 @@ export class ReplicaPool {
     return answer.then(
       (response) => {
         settle(outcomeOfResult(response));
+        // A hedge may have been handed over since.
+        facts.connection = candidate.id;
         if (this.#hasAffinity) this.#affinity.learn(response, candidate);
         this.#line.advance();
         return response;
