@@ -42,6 +42,13 @@ export type {
 export type { Json } from './core/json-rpc.ts';
 export type { Principal, Progress } from './core/request.ts';
 export type { Limits } from './core/limits.ts';
+export type { ExplainRequest } from './engine/contract.ts';
+export { verifyAudit } from './security/audit-verify.ts';
+export type { AuditProblem, AuditVerdict, VerifyOptions } from './security/audit-verify.ts';
+export type { AuditFields, AuditHead, AuditKind } from './security/audit-record.ts';
+export type { QuarantineReason } from './security/pinning.ts';
+export type { PolicyRule } from './security/policy-rule.ts';
+export type { RoleDefinition } from './security/policy.ts';
 
 // For extension writers.
 export type { Reducer } from './catalog/reducers.ts';
@@ -53,4 +60,13 @@ export type { Handler, Interceptor, Response } from './core/interceptor.ts';
 export type { Logger, Random } from './core/ports.ts';
 export type { OperationClass, Request } from './core/request.ts';
 export { amend } from './core/request.ts';
+export type {
+  Decision,
+  Explanation,
+  NearRule,
+  Operation,
+  PolicyEngine,
+  PolicyQuery,
+} from './security/policy-engine.ts';
+export type { ConditionEvaluator, ConditionVariables } from './security/policy-condition.ts';
 export { createMemoryPair } from './mcp/transports/memory-pair.ts';

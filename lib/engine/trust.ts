@@ -192,8 +192,7 @@ export function createTrust(deps: TrustDeps): Trust {
       builtIn = isBuiltIn(next);
       note({ event: 'policy changed' });
     },
-    credentialUsed: (server) =>
-      note({ event: 'credential used', server, credentials: deps.credentials(server) }),
+    credentialUsed: (server) => note({ event: 'credential used', server, via: deps.credentials(server) }),
     fleetChanged: () => (engine as { renew?: () => void } | undefined)?.renew?.(),
     forget: (server) => pins?.forget(server),
     close() {
@@ -321,7 +320,7 @@ function opened(options: AuditOptions): AuditTrail {
     return createAuditTrail(options);
   } catch (cause) {
     const error = TroupeError.from(cause);
-    throw error.with({ data: { ...(error.data as object | undefined), field: 'audit.file' } });
+    throw error.with({ data: { field: 'audit.file', ...(error.data as object | undefined) } });
   }
 }
 

@@ -131,7 +131,8 @@ class Watch implements LookalikeWatch {
     const [first] = same;
     if (first !== undefined) found.push(confusable({ server }, { server: first }));
     if (withoutHidden(server) !== server) found.push(hidden({ server }));
-    for (const suspect of this.#byPrefix.get(skeleton))
+    // Of a server that looks like another nothing more is to be said: those names were told of the other.
+    for (const suspect of first === undefined ? this.#byPrefix.get(skeleton) : NOBODY)
       if (suspect.server !== server) found.push(prefixed(suspect, { server }));
     this.#servers.set(skeleton, [...same, server]);
     return this.#news(found);
