@@ -1,5 +1,6 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import { BENCH_SECTIONS } from '../../benchmarks/report/readme-sections.ts';
 import { optionsTable } from '../../lib/config/defaults.ts';
 import {
   CONNECTION_TRANSITIONS,
@@ -10,7 +11,7 @@ import { degradationTable } from './degradation.ts';
 import { ERROR_CODES, type ErrorCode } from '../../lib/core/errors.ts';
 import { STRATEGY_NAMES } from '../../lib/routing/strategy-registry.ts';
 
-/** The parts of the README that are drawn from the code. */
+/** The parts of the README that are drawn from the code and from the kept measurements. */
 
 const README = fileURLToPath(new URL('../../README.md', import.meta.url));
 
@@ -101,6 +102,7 @@ const SECTIONS: Readonly<Record<string, () => string>> = {
   strategies,
   degradation: () => degradationTable().trimEnd(),
   options: () => optionsTable().trimEnd(),
+  ...BENCH_SECTIONS,
 };
 
 export function drawReadme(text: string): string {
