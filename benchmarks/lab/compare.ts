@@ -8,6 +8,7 @@ import type { Scenario, StrategyMaker } from './scenario.ts';
 import { simulate } from './simulate.ts';
 import { distribution, svgOf } from './svg.ts';
 import { table } from './table.ts';
+import { simulateEngine } from './through-engine.ts';
 import { UsageError } from './usage-error.ts';
 import { WORKLOADS, type Workload } from './workloads.ts';
 
@@ -61,37 +62,79 @@ export interface Comparison {
 
 /** Runs the same arrivals and sizes through each strategy. Throws `UsageError` for what makes no sense. */
 export function compare(options: CompareOptions): Comparison {
-  const { replicas, seeds = [1, 2, 3], clients } = options;
+  const question = questionOf(options);
+  const answers = question.contenders.map((contender) =>
+    question.seeds.map((seed) => simulate(contender.scenario, seed)),
+  );
+  return answerOf(question, answers);
+}
+
+/**
+ * As `compare`, with the whole engine between the requests and the servers: slower by a thousand times or so, and what retries,
+ * breaker and queue of the engine add can be seen. `settings` are those of a server in the configuration; default: routing only.
+ */
+export async function compareEngines(
+  options: Omit<CompareOptions, 'clients'>,
+  settings: Readonly<Record<string, unknown>> = {},
+): Promise<Comparison> {
+  const question = questionOf(options);
+  const answers: Result[][] = [];
+  for (const { scenario } of question.contenders) {
+    const results: Result[] = [];
+    for (const seed of question.seeds) results.push(await simulateEngine(scenario, seed, settings));
+    answers.push(results);
+  }
+  return answerOf(question, answers);
+}
+
+interface Question {
+  readonly title: string;
+  readonly replicas: number;
+  readonly seeds: readonly number[];
+  readonly contenders: readonly {
+    readonly name: string;
+    readonly strategy: StrategyMaker;
+    readonly scenario: Scenario;
+  }[];
+}
+
+function questionOf(options: CompareOptions): Question {
+  const { replicas, seeds = [1, 2, 3], clients, requests } = options;
   if (!Number.isInteger(replicas) || replicas < 1) {
     throw new UsageError(`--replicas must be a whole number of at least 1, not ${replicas}`);
   }
   const workload = workloadOf(options.workload);
-  const makers = makersOf(options.strategies);
   const base = workload.of(replicas);
-  const rows: ComparedStrategy[] = [];
-  const lines = [];
-  for (const [name, strategy] of Object.entries(makers)) {
-    const scenario: Scenario = {
-      ...base,
-      ...(options.requests !== undefined && { requests: options.requests }),
-      ...(clients !== undefined && { clients }),
+  const name = typeof options.workload === 'string' ? options.workload : 'own workload';
+  return {
+    title: `${name}, ${replicas} replicas: ${workload.about}`,
+    replicas,
+    seeds,
+    contenders: Object.entries(makersOf(options.strategies)).map(([label, strategy]) => ({
+      name: label,
       strategy,
-    };
-    const results = seeds.map((seed) => simulate(scenario, seed));
-    rows.push(summary(name, results, timePicks(strategy, replicas)));
-    lines.push(distribution(name, results[0]!.latencies));
-  }
-  const title = typeof options.workload === 'string' ? options.workload : 'own workload';
+      scenario: {
+        ...base,
+        ...(requests !== undefined && { requests }),
+        ...(clients !== undefined && { clients }),
+        strategy,
+      },
+    })),
+  };
+}
+
+function answerOf(
+  { title, replicas, contenders }: Question,
+  answers: readonly (readonly Result[])[],
+): Comparison {
+  const rows = contenders.map(({ name, strategy }, i) =>
+    summary(name, answers[i]!, timePicks(strategy, replicas)),
+  );
+  const lines = contenders.map(({ name }, i) => distribution(name, answers[i]![0]!.latencies));
   return {
     strategies: rows,
     table: tableOf(rows),
-    svg: svgOf({
-      title: `${title}, ${replicas} replicas: ${workload.about}`,
-      x: 'latency, ms',
-      y: 'share answered',
-      logX: true,
-      lines,
-    }),
+    svg: svgOf({ title, x: 'latency, ms', y: 'share answered', logX: true, lines }),
     recommendation: recommend(rows),
   };
 }

@@ -3,18 +3,18 @@
  *
  *   npm run lab -- validate | behaviours | compare | live | replay | mutants   (--help says more)
  */
-import { mkdirSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { isTroupeError } from '../../lib/core/errors.ts';
 import { BEHAVIOURS } from './behaviours.ts';
 import { dipCurves } from './behaviours/faults.ts';
-import { compare } from './compare.ts';
+import { type Comparison, compare, compareEngines } from './compare.ts';
 import { judge, verdictTable, wordOf } from './experiments.ts';
 import { type Experiment, FULL, type Lab, QUICK } from './lab.ts';
 import { live } from './live.ts';
 import { MUTATION } from './mutants.ts';
 import { replay } from './replay.ts';
+import { saveFile, saveVerdicts } from './results.ts';
 import { svgOf } from './svg.ts';
 import { readTrace } from './trace.ts';
 import { UsageError } from './usage-error.ts';
@@ -25,15 +25,16 @@ const HELP = `npm run lab -- <command>
   validate   [--quick] [--only V1,V12]     queueing theory against simulated events
   behaviours [--quick] [--only B7]         who is better and by what factor; plots in benchmarks/results
   compare    --workload NAME --replicas N --strategies a,b [--clients K] [--requests N] [--seed 1]
+             --engine: the whole engine over fake transports, routing only
   live       [--requests 600] [--repetitions 3] [--tries 6]   the same trace through real processes
   replay     --trace FILE --replicas N --strategies a,b      a recorded trace (recordTrace)
   mutants    [--only p2c]                  every strategy broken on purpose is caught
 workloads: ${Object.keys(WORKLOADS).join(', ')}
 `;
-const RESULTS = fileURLToPath(new URL('../results/', import.meta.url));
 
 interface Options {
   readonly quick?: boolean | undefined;
+  readonly engine?: boolean | undefined;
   readonly only?: string | undefined;
   readonly workload?: string | undefined;
   readonly replicas?: string | undefined;
@@ -72,9 +73,9 @@ async function run(args: readonly string[], say: (line: string) => void): Promis
   const options = optionsOf(rest);
   switch (command) {
     case 'validate':
-      return examine(VALIDATION, options, say);
+      return examine(VALIDATION, options, say, 'validate');
     case 'behaviours': {
-      const code = await examine(BEHAVIOURS, options, say);
+      const code = await examine(BEHAVIOURS, options, say, 'behaviours');
       if (options.only === undefined || options.only.split(',').includes('B8')) plotDip(say);
       plotBalance(say);
       return code;
@@ -85,14 +86,17 @@ async function run(args: readonly string[], say: (line: string) => void): Promis
       const { workload } = options;
       if (workload === undefined)
         throw new UsageError(`--workload is missing; there are ${Object.keys(WORKLOADS).join(', ')}`);
-      const compared = compare({
+      if (options.engine === true && options.clients !== undefined)
+        throw new UsageError('--engine runs one engine; leave --clients out');
+      const question = {
         workload,
         replicas: wholeOf('replicas', options.replicas),
         strategies: strategiesOf(options),
         ...(options.seed !== undefined && { seeds: [wholeOf('seed', options.seed)] }),
         ...(options.requests !== undefined && { requests: wholeOf('requests', options.requests) }),
         ...(options.clients !== undefined && { clients: wholeOf('clients', options.clients) }),
-      });
+      };
+      const compared = options.engine === true ? await compareEngines(question) : compare(question);
       return report(compared, `compare-${workload}.svg`, say);
     }
     case 'replay': {
@@ -132,6 +136,7 @@ function optionsOf(args: readonly string[]): Options {
       args: [...args],
       options: {
         quick: { type: 'boolean' },
+        engine: { type: 'boolean' },
         only: text,
         workload: text,
         replicas: text,
@@ -166,6 +171,7 @@ async function examine(
   experiments: readonly Experiment[],
   { quick = false, only }: Options,
   say: (line: string) => void,
+  command?: string,
 ): Promise<number> {
   const wanted = only?.split(',');
   const unknown = wanted?.find((id) => !experiments.some((e) => e.id === id));
@@ -198,17 +204,22 @@ async function examine(
         ? ''
         : `; ${noted.length} ${noted.length === 1 ? 'figure is' : 'figures are'} known to differ`),
   );
+  // Only a full run is worth keeping.
+  if (command !== undefined && !quick) {
+    const order = experiments.map(({ id }) => id);
+    say(saveVerdicts(command, order, verdicts));
+  }
   return failed.length === 0 ? 0 : 1;
 }
 
 function report(
-  { table, recommendation, svg }: { table: string; recommendation: string; svg: string },
+  { table, recommendation, svg }: Comparison,
   file: string,
   say: (line: string) => void,
 ): number {
   say(table);
   say(`\n${recommendation}`);
-  save(file, svg, say);
+  say(saveFile(file, svg));
   return 0;
 }
 
@@ -217,11 +228,13 @@ function plotDip(say: (line: string) => void): void {
     name,
     points: bins.map((share, bin) => [bin * 5, share] as const),
   }));
-  save(
-    'behaviours-dip.svg',
-    svgOf({ title: 'Dip to 20 % from 20 s to 30 s, 3 retries', x: 's', y: 'answered in time', lines }),
-    say,
-  );
+  const svg = svgOf({
+    title: 'Dip to 20 % from 20 s to 30 s, 3 retries',
+    x: 's',
+    y: 'answered in time',
+    lines,
+  });
+  say(saveFile('behaviours-dip.svg', svg));
 }
 
 function plotBalance(say: (line: string) => void): void {
@@ -232,14 +245,8 @@ function plotBalance(say: (line: string) => void): void {
       strategies: ['ewma-least-outstanding', 'least-outstanding', 'p2c', 'round-robin', 'random'],
       seeds: [1],
     });
-    save(`behaviours-${workload}.svg`, svg, say);
+    say(saveFile(`behaviours-${workload}.svg`, svg));
   }
-}
-
-function save(file: string, svg: string, say: (line: string) => void): void {
-  mkdirSync(RESULTS, { recursive: true });
-  writeFileSync(`${RESULTS}${file}`, svg);
-  say(`wrote benchmarks/results/${file}`);
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {

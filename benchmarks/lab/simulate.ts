@@ -56,14 +56,14 @@ export async function simulateThrough(
 ): Promise<Result> {
   const world = new World(scenario, seed);
   const { kernel } = world;
-  const { handler, stop } = await open(world);
-  world.handler = handler;
+  const opened = await open(world);
+  world.handler = opened.handler;
   try {
     // It may have timers of its own that never end.
     await kernel.runInTurnsUntil(() => world.finished);
     return world.result();
   } finally {
-    await stop();
+    await opened.stop();
     world.dispose();
   }
 }

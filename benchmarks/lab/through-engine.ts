@@ -6,6 +6,7 @@ import type { Result } from './metrics.ts';
 import type { Scenario } from './scenario.ts';
 import type { Attempt, ServerModel } from './server-model.ts';
 import { type Stage, simulateThrough } from './simulate.ts';
+import { UsageError } from './usage-error.ts';
 
 type ServerSettings = Readonly<Record<string, unknown>>;
 
@@ -13,6 +14,9 @@ type ServerSettings = Readonly<Record<string, unknown>>;
 const ROUTING_ONLY: ServerSettings = { retry: false, breaker: false, outlier: false, maxInFlight: 1_000_000 };
 /** Longer than any run: never. */
 const NEVER_MS = 2_000_000_000;
+
+const NO_REPORTS =
+  'servers behind a whole engine report no load, so strategies that ask for it cannot be run there';
 
 const TOOLS = [
   {
@@ -29,16 +33,17 @@ const TOOLS = [
  * server (default: retries, breaker and outlier detection off). A crashed server closes its transport, and the engine connects
  * again in its own time.
  */
-export function simulateEngine(
+export async function simulateEngine(
   scenario: Scenario,
   seed: number,
   settings: ServerSettings = {},
 ): Promise<Result> {
-  return simulateThrough(scenario, seed, async (stage) => {
+  let asked = false;
+  const result = await simulateThrough(scenario, seed, async (stage) => {
     const { kernel, servers } = stage;
     const strategy = scenario.strategy({
       probe: () => {
-        throw new TypeError('the fake transports report no load');
+        asked = true;
       },
     });
     const engine = createEngine({
@@ -59,10 +64,13 @@ export function simulateEngine(
     } as unknown as Config);
     await engine.start();
     return {
-      handler: ({ params }) => engine.callTool('pool__work', params as Record<string, unknown>),
+      handler: ({ params }) => engine.callTool('pool__work', params),
       stop: () => engine.stop({ graceMs: 0 }),
     };
   });
+  // An engine goes on by chance where a strategy fails, which would look like a result.
+  if (asked) throw new UsageError(NO_REPORTS);
+  return result;
 }
 
 interface Incoming {

@@ -32,6 +32,20 @@ describe('npm run lab', () => {
     [['guess'], /no command "guess"/],
     [['replay', '--trace', '/nowhere', '--replicas', '2', '--strategies', 'p2c'], /cannot be read/],
     [['validate', '--fast'], /--fast/],
+    [
+      ['compare', '--workload', 'poisson', '--replicas', '2', '--strategies', 'prequal', '--engine'].concat(
+        '--requests',
+        '50',
+      ),
+      /report no load/,
+    ],
+    [
+      ['compare', '--workload', 'poisson', '--replicas', '2', '--strategies', 'p2c', '--engine'].concat(
+        '--clients',
+        '2',
+      ),
+      /--engine runs one engine/,
+    ],
   ])('%j is a usage error of one sentence', async (args, message) => {
     const { code, err } = await lab(...args);
     expect(code).toBe(2);
