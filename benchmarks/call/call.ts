@@ -33,7 +33,7 @@ export async function benchCall({
     contenders: quick ? CONTENDERS.filter((c) => c !== 'troupe-heavy') : CONTENDERS,
     inFlight: quick ? [16, 256] : [1, 16, 256],
     rounds: rounds ?? (quick ? 2 : 5),
-    windowMs: quick ? 500 : 700,
+    windowMs: quick ? 400 : 700,
     warmMs: 400,
     payloadBytes: 100,
   };

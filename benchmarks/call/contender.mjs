@@ -56,7 +56,8 @@ const counted = () => {
   return call();
 };
 // What large messages leave on the heap is the messages.
-const heapBytes = large ? Number.NaN : await heapPerCall(counted);
+const batches = transport === 'http' ? { batches: 9, size: 64 } : {};
+const heapBytes = large ? Number.NaN : await heapPerCall(counted, batches);
 const counters = await client.counters?.();
 await client.close();
 http?.stop();
