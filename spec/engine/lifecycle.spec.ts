@@ -323,7 +323,8 @@ describe('stop', () => {
       );
       clearTimeout(late);
       expect({ ...said, code }).toMatchObject({ err: '', code: 0 });
-      expect(performance.now() - reported).toBeLessThan(3_000);
+      // What is left open is told below; this is for what the report does not see, on a busy machine too.
+      expect(performance.now() - reported).toBeLessThan(9_000);
       const report = JSON.parse(said.out) as {
         readonly before: { readonly listeners: object; readonly resources: readonly string[] };
         readonly after: { readonly listeners: object; readonly resources: readonly string[] };
