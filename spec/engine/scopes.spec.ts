@@ -123,6 +123,20 @@ describe('credentials of principals', () => {
     expect(await whoami(docs, 'alice')).toEqual({ bearer: 'alice', session: 'alice' });
   });
 
+  it('pin the tools of each by themselves, and each is approved by itself', async () => {
+    const docs = troupe({}, { pinning: { firstSight: 'approve' } });
+    const quarantined = heard(docs, 'tool.quarantined');
+    const held = await failureOf(whoami(docs, 'alice'));
+    expect(held).toMatchObject({ code: 'denied', server: 'docs' });
+    expect(held.message).toContain('approve("docs@alice", "whoami")');
+    expect(new Set(quarantined.map(({ server: of }) => of))).toEqual(new Set(['docs@alice']));
+    await docs.approve('docs@alice');
+    expect(await whoami(docs, 'alice')).toEqual({ bearer: 'alice', session: 'alice' });
+    expect((await failureOf(whoami(docs, 'bob'))).code).toBe('denied');
+    // What bob is shown takes nothing of alice's away.
+    expect(await textOf(docs.callTool('docs__only-alice', {}, { principal: 'alice' }))).toContain('alice');
+  });
+
   it('end with the server and with the engine', async () => {
     const docs = troupe();
     await docs.start();
