@@ -5,6 +5,7 @@ import { afterEach, beforeEach, jest } from '@jest/globals';
 import { isTroupeError, type TroupeError } from '../../../lib/core/errors.ts';
 import { createEngine } from '../../../lib/engine/engine.ts';
 import type { Engine } from '../../../lib/engine/contract.ts';
+import { REDACTED } from '../../../lib/security/redaction.ts';
 import { createAuthorizationWorld, type AuthorizationWorld } from '../authorization-world.ts';
 import { badServers } from '../bad-http.ts';
 import { until } from '../engines.ts';
@@ -64,6 +65,8 @@ export interface Sinks {
   note(what: string, value: unknown): void;
   /** Where one of the secrets stands, by name of the sink. */
   leaks(secrets: Readonly<Record<string, string>>): readonly string[];
+  /** In how many places something was taken out. */
+  marks(): number;
   stop(): Promise<void>;
   readonly directories: string[];
 }
@@ -101,6 +104,7 @@ export function createSinks(): Sinks {
       for (const directory of directories)
         for (const path of filesBelow(directory)) note(`file ${path}`, readFileSync(path, 'latin1'));
     },
+    marks: () => sinks.filter(([, text]) => text.includes(REDACTED)).length,
     leaks: (secrets) =>
       Object.entries(secrets).flatMap(([name, secret]) => {
         const forms = encodings(secret);

@@ -320,7 +320,7 @@ export const ROWS: readonly Row[] = [
     '2.4-19',
     'people are sent to https only',
     HTTP,
-    held('engine/guards', 'a person is sent to no page but https'),
+    held('engine/guards', 'a person is sent to no page but https: %s'),
   ),
   row(
     '2.4-20',
