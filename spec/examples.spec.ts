@@ -24,6 +24,14 @@ const ESSENCE: Readonly<Record<string, readonly RegExp[]>> = {
     /^memory: Connected → Error \(again in \d+(\.\d+)? ms\)$/m,
     /^seen: Connected → Error → Connecting → Initializing → Connected$/m,
   ],
+  'policy-engine.ts': [
+    /^ada sees db__query, db__execute$/m,
+    /^eve sees nothing$/m,
+    /^ada: SELECT name .*\n {2}\{"rows":\[\{"name":"Earth"\}\]\}$/m,
+    /^ada: DELETE FROM planet\n {2}\[denied\] db: not allowed: tools\/call db__query$/m,
+    /^eve: SELECT name .*\n {2}\[not_found\] /m,
+    /^why: deny by nothing-is-deleted \(cedar\)$/m,
+  ],
   'replicas-failover.ts': [
     /^killing factors#\d with [1-9]\d* calls in flight$/m,
     /^factors#\d: Connected → Error$/m,

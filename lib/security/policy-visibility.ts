@@ -13,7 +13,7 @@ export const UNDECIDED = 'default:deny';
  * Whoever grants a call need not grant the sight. `listing` is a query with a list operation and the thing's name.
  */
 export function isVisible(engine: PolicyEngine, listing: PolicyQuery): boolean | Promise<boolean> {
-  const used = askPolicy(engine, { ...useOf(listing), anyArguments: true });
+  const used = askPolicy(engine, { ...useOf(listing), arguments: undefined, anyArguments: true });
   if (isThenable(used)) return visibleLater(engine, listing, used);
   if (used.effect !== 'allow') return false;
   const listed = askPolicy(engine, listing);
