@@ -49,8 +49,8 @@ export interface ContestSettings {
 export type Visits = ReadonlyMap<Transport, ReadonlyMap<Contender, readonly Visit[]>>;
 
 const CONTENDER = fileURLToPath(new URL('contender.mjs', import.meta.url));
-/** Longest life of one contender's process, milliseconds; it is a defect of the benchmark if it is needed. */
-const VISIT_MS = 60_000;
+/** Longest life of one contender's process, milliseconds: some ten times what it takes on a quiet machine. */
+const VISIT_MS = 120_000;
 
 /** Every contender in a process of its own per round, one after the other; who begins changes with the round. */
 export async function contest(settings: ContestSettings, packed: Packed): Promise<Visits> {
@@ -91,11 +91,17 @@ async function visit(
   };
   rmSync(job.audit, { force: true });
   // Warnings are counted, not printed: printing thousands of them would be measured too.
-  const { stdout } = await run(process.execPath, ['--no-warnings', CONTENDER, JSON.stringify(job)], {
+  const what = `${contender} over ${transport}`;
+  const started = run(process.execPath, ['--no-warnings', CONTENDER, JSON.stringify(job)], {
     timeout: VISIT_MS,
   });
+  const { stdout } = await started.catch((error: unknown) => {
+    const { killed, stderr } = error as { readonly killed?: boolean; readonly stderr?: string };
+    const late = `it did not end within ${VISIT_MS / 1_000} s; is the machine busy?`;
+    throw new Error(`${what}: ${killed === true ? late : (stderr ?? '').trim()}`, { cause: error });
+  });
   const seen = JSON.parse(stdout) as Visit;
-  checkCounters(seen, `${contender} over ${transport}`);
+  checkCounters(seen, what);
   return seen;
 }
 
