@@ -20,14 +20,18 @@ interface Entry {
   readonly findings: Verdict['findings'];
 }
 
+export function keptReport(command: string): Report | undefined {
+  const file = `${RESULTS}lab-${command}.json`;
+  return existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as Report) : undefined;
+}
+
 /** Writes `lab-<command>.json` and `.md`. Cases that were not run this time keep what was found before. */
 export function saveVerdicts(
   command: string,
   order: readonly string[],
   verdicts: readonly Verdict[],
 ): string {
-  const file = `${RESULTS}lab-${command}.json`;
-  const before: Partial<Report> = existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as Report) : {};
+  const before: Partial<Report> = keptReport(command) ?? {};
   const now = verdicts.map((verdict): [string, Entry] => [
     verdict.experiment.id,
     {
@@ -49,7 +53,7 @@ export function saveVerdicts(
     cases,
   };
   mkdirSync(RESULTS, { recursive: true });
-  writeFileSync(file, `${JSON.stringify(report, null, 2)}\n`);
+  writeFileSync(`${RESULTS}lab-${command}.json`, `${JSON.stringify(report, null, 2)}\n`);
   writeFileSync(`${RESULTS}lab-${command}.md`, markdownOf(report));
   return `wrote benchmarks/results/lab-${command}.json and .md`;
 }

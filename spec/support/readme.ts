@@ -1,5 +1,6 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import { LAB_SECTIONS } from '../../benchmarks/lab/readme-section.ts';
 import { BENCH_SECTIONS } from '../../benchmarks/report/readme-sections.ts';
 import { optionsTable } from '../../lib/config/defaults.ts';
 import {
@@ -103,6 +104,7 @@ const SECTIONS: Readonly<Record<string, () => string>> = {
   degradation: () => degradationTable().trimEnd(),
   options: () => optionsTable().trimEnd(),
   ...BENCH_SECTIONS,
+  ...LAB_SECTIONS,
 };
 
 export function drawReadme(text: string): string {
