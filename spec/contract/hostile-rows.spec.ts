@@ -26,7 +26,8 @@ describe('the inventory of hostile servers', () => {
   it('names every row of the suite that runs on all transports', () => {
     const used = [...read(MATRIX).matchAll(/\brow\(\s*'([^']+)'/g)].map(([, id]) => id);
     const named = ROWS.filter(({ held }) => held.some(({ spec }) => spec === MATRIX)).map(({ id }) => id);
-    expect([...used].sort()).toEqual([...named].sort());
+    expect(used).toHaveLength(named.length);
+    expect(new Set(used)).toEqual(new Set(named));
   });
 });
 

@@ -63,7 +63,7 @@ const HARMLESS = [
 ];
 
 describe('the secrets of a configuration', () => {
-  const config = normalise({ servers: SERVERS } as never);
+  const config = normalise({ servers: SERVERS });
 
   it.each(SECRET)('are found as they are written and as they are read: %s', (secret) => {
     expect(config.servers.flatMap(secretsOf)).toContain(secret);

@@ -43,7 +43,7 @@ export function encodings(secret: string): readonly string[] {
 }
 
 /** All that an error shows, in every way in which a host may look at it. */
-export function shown(value: unknown, depth = 0): string {
+function shown(value: unknown, depth = 0): string {
   const texts = [inspect(value, { depth: 12, showHidden: true, maxStringLength: null }), String(value)];
   try {
     texts.push(JSON.stringify(value) ?? '');
@@ -92,7 +92,7 @@ export function createSinks(): Sinks {
       const engine = createEngine({
         logger: { debug: log('debug'), info: log('info'), warn: log('warn'), error: log('error') },
         ...config,
-      } as never);
+      });
       engines.push(engine);
       engine.on('*', (event) => note(`event ${event.type}`, event));
       engine.fleet$.subscribe((fleet) => note('fleet$', fleet));

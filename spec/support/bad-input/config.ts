@@ -257,7 +257,7 @@ export const CONFIG_CASES: readonly BadInput[] = [
 ];
 
 /** A server that is right, never started, and full of secrets. */
-export function carrier(s: Secrets): Written {
+function carrier(s: Secrets): Written {
   return {
     lazy: true,
     url: `https://user:${s.userinfo}@mcp.example/mcp?key=${s.query}`,

@@ -78,8 +78,8 @@ const CALLS: ReadonlyArray<
     'invalid_request',
     /argument|JSON/,
   ],
-  ...[NaN, -1, 0, 2 ** 31, Infinity, '5', {}].map((timeoutMs): (typeof CALLS)[number] => [
-    `timeoutMs: ${String(timeoutMs)} (${typeof timeoutMs})`,
+  ...[NaN, -1, 0, 2 ** 31, Infinity, '5'].map((timeoutMs): (typeof CALLS)[number] => [
+    `timeoutMs: ${timeoutMs} (${typeof timeoutMs})`,
     (e) => e.callTool('s__echo', {}, { timeoutMs: wrong(timeoutMs) }),
     'invalid_request',
     /timeoutMs/,

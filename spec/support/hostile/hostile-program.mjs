@@ -159,7 +159,7 @@ function net() {
       cut: () => socket.terminate(),
       open,
     };
-    socket.on('message', (data) => hostile.receive(JSON.parse(data.toString()), io));
+    socket.on('message', (data) => hostile.receive(JSON.parse(/** @type {Buffer} */ (data).toString()), io));
   });
   server.listen(0, '127.0.0.1', () => process.stdout.write(`${server.address().port}\n`));
   process.stdin.resume().on('end', () => process.exit(0));
