@@ -325,7 +325,7 @@ export const OPTION_ROWS: readonly OptionRow[] = [
     'engine',
     'policy',
     'allow',
-    'who may do what: rules, `{ rules, roles?, conditions? }`, or `{ decide(query) }`; with one, whoever is not the host needs a rule',
+    'who may do what: rules (`when`: a function or CEL), `{ rules, roles?, conditions? }`, or `{ decide(query) }`; with one, whoever is not the host needs a rule',
   ),
   row('engine', 'principal', 'nobody', 'on whose behalf requests without a principal are made'),
   row(

@@ -103,6 +103,12 @@ function cleanEvent(event: EngineEvent, redactor: Redactor): EngineEvent {
       };
     case 'catalog.name_clashed':
       return { ...event, name: redactor.text(event.name), reason: redactor.text(event.reason) };
+    case 'catalog.name_resembled':
+      return {
+        ...event,
+        ...(event.name === undefined ? {} : { name: redactor.text(event.name) }),
+        reason: redactor.text(event.reason),
+      };
     case 'catalog.item_skipped':
       return { ...event, item: redactor.text(event.item), reason: redactor.text(event.reason) };
     case 'tool.quarantined':

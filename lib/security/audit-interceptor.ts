@@ -1,6 +1,6 @@
 import type { Clock } from '../core/clock.ts';
 import { TroupeError, isTroupeError } from '../core/errors.ts';
-import { compose, type Interceptor } from '../core/interceptor.ts';
+import type { Interceptor } from '../core/interceptor.ts';
 import type { Request, RequestFacts } from '../core/request.ts';
 import type { AuditTrail } from './audit.ts';
 import type { AuditFields } from './audit-record.ts';
@@ -83,12 +83,6 @@ export function auditLayers({ trail, clock }: AuditInterceptorOptions): AuditLay
   };
 
   return { whole, before };
-}
-
-/** Both places as one. */
-export function audit(options: AuditInterceptorOptions): Interceptor {
-  const { whole, before } = auditLayers(options);
-  return (next) => compose([whole, before], next);
 }
 
 function over(): TroupeError {

@@ -1,8 +1,9 @@
 import { readFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from '@jest/globals';
+import type { Interceptor } from '../../lib/core/interceptor.ts';
 import { amend } from '../../lib/core/request.ts';
-import { audit, auditLayers } from '../../lib/security/audit-interceptor.ts';
+import { auditLayers } from '../../lib/security/audit-interceptor.ts';
 import { createAuditTrail } from '../../lib/security/audit.ts';
 import type { AuditOptions } from '../../lib/security/audit.ts';
 import { failure, heldHandler, readOf, requestOf, scriptedHandler } from '../support/requests.ts';
@@ -21,7 +22,9 @@ function audited(more: Partial<AuditOptions> = {}) {
       .split('\n')
       .slice(1)
       .map((line) => JSON.parse(line) as Record<string, unknown>);
-  return { layer: audit({ trail, clock }), layers: auditLayers({ trail, clock }), trail, records, clock };
+  const layers = auditLayers({ trail, clock });
+  const layer: Interceptor = (next) => layers.whole(layers.before(next));
+  return { layer, layers, trail, records, clock };
 }
 
 describe('the audit on the path', () => {
