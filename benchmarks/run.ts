@@ -49,8 +49,8 @@ const bench =
   async (name: string): Promise<boolean> => {
     const origin = originOf(`npm run bench -- ${process.argv.slice(2).join(' ')}`.trim());
     const result = { origin, ...(await run()) };
-    // A quick look replaces no measurement.
-    if (!values.quick) {
+    // A look at a part, or a quick one, replaces no measurement.
+    if (!values.quick && values.transport === undefined) {
       const { markdown, plots } = report(result);
       keepResult(name, result);
       keepText(`${name}.md`, markdown);
