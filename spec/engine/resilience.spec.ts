@@ -87,19 +87,22 @@ describe('the circuit breaker', () => {
 
       // Two trials in vain. While one is under way nobody else is let through.
       const before = probes(server);
-      await until(() => changes.filter(({ to }) => to === 'open').length === 3, 'the second trial to fail');
-      expect(probes(server) - before).toBe(2);
+      await until(() => changes.filter(({ to }) => to === 'open').length >= 3, 'the second trial to fail');
+      expect(probes(server) - before).toBeGreaterThanOrEqual(2);
       expect((await failureOf(call(troupe, 'act'))).code).toBe('circuit_open');
       expect(server.count('tools/call')).toBe(asked);
 
       server.refuse = undefined;
       server.order = undefined;
       await until(() => troupe.fleet.connections[0]?.breaker === 'closed', 'the breaker to close');
-      expect(probes(server) - before).toBe(3);
+      // On a busy machine there is time for one more in vain: each trial is one probe, and the good one closes.
+      const trials = changes.filter(({ to }) => to === 'half-open').length;
+      expect(trials).toBeGreaterThanOrEqual(3);
+      expect(probes(server) - before).toBe(trials);
       expect(await call(troupe, 'act')).toContain('act');
-      const trial = ['open', 'half-open'];
-      expect(changes.map(({ to }) => to)).toEqual([...trial, ...trial, ...trial, 'closed']);
-      expect(states).toEqual(['closed', ...trial, ...trial, ...trial, 'closed']);
+      const all = times(trials).flatMap(() => ['open', 'half-open']);
+      expect(changes.map(({ to }) => to)).toEqual([...all, 'closed']);
+      expect(states).toEqual(['closed', ...all, 'closed']);
       expect(changes.every(({ server: name, connection }) => name === 's' && connection === 's')).toBe(true);
     },
   );
