@@ -113,7 +113,7 @@ const MUTANTS: readonly Mutant[] = [
   {
     strategy: 'prequal',
     how: 'prefers the highest reports',
-    caughtBy: 'B5',
+    caughtBy: 'B4',
     break: (_, options) => {
       return upsideDown(options['loadReporter'] as LoadReporter);
     },
