@@ -22,11 +22,12 @@ import { VALIDATION } from './validate.ts';
 import { WORKLOADS } from './workloads.ts';
 
 const HELP = `npm run lab -- <command>
-  validate   [--quick] [--only V1,V12]     queueing theory against simulated events
-  behaviours [--quick] [--only B7]         who is better and by what factor; plots in benchmarks/results
+  validate   [--quick] [--only V1,V12]     queueing theory against simulated events; 8 minutes on a busy machine
+  behaviours [--quick] [--only B7]         who is better and by what factor, with plots; 13 minutes
   compare    --workload NAME --replicas N --strategies a,b [--clients K] [--requests N] [--seed 1]
              --engine: the whole engine over fake transports, routing only
-  live       [--requests 1200] [--repetitions 3] [--tries 6]   the same trace through real processes
+  live       [--requests 1200] [--repetitions 3] [--tries 6]   the same trace through real processes; 4 minutes, and
+                                           the machine must be quiet
   replay     --trace FILE --replicas N --strategies a,b      a recorded trace (recordTrace)
   mutants    [--only p2c]                  every strategy broken on purpose is caught
 workloads: ${Object.keys(WORKLOADS).join(', ')}
@@ -196,7 +197,7 @@ async function examine(
   const noted = verdicts.flatMap(({ findings }) => findings.filter((f) => !f.ok && f.note !== undefined));
   const seconds = ((performance.now() - from) / 1_000).toFixed(0);
   say(
-    `${verdicts.length} cases in ${seconds} s${quick ? ' (quick: a tenth of the requests, twice the tolerance)' : ''}; ` +
+    `${verdicts.length} cases in ${seconds} s${quick ? ' (quick: a tenth of the requests, 3.2 times the tolerance)' : ''}; ` +
       (failed.length > 0
         ? `not reproduced: ${failed.join(', ')}`
         : noted.length > 0
