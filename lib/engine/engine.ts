@@ -371,7 +371,7 @@ class TroupeEngine implements Engine {
     try {
       given = shape(name, args);
     } catch (error) {
-      return Promise.reject(error as TroupeError);
+      return Promise.reject(TroupeError.from(error));
     }
     return this.#perform(given, options);
   }
@@ -382,7 +382,7 @@ class TroupeEngine implements Engine {
     try {
       request = this.#begin(shape, options);
     } catch (error) {
-      return Promise.reject(error as TroupeError);
+      return Promise.reject(TroupeError.from(error));
     }
     return this.#handle(request);
   }
