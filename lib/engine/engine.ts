@@ -254,7 +254,8 @@ class TroupeEngine implements Engine {
     });
   }
 
-  reconfigure(config: EngineConfig): Promise<void> {
+  /** What is wrong with the configuration rejects like everything else, and changes nothing. */
+  async reconfigure(config: EngineConfig): Promise<void> {
     const next = judged(config, () => normalise(config, KNOWN));
     return this.#change(async () => {
       this.#parts.trust.reconfigure(next);
