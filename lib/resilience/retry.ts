@@ -43,11 +43,11 @@ export interface RetryOptions {
  */
 export function retry(options: RetryOptions): Interceptor {
   return (below) => {
-    const next = bounded(below, options);
+    const ask = bounded(below, options);
     // Not async: a frame costs as much as the rest of this layer, for the many that do not fail.
     return (request) => {
       options.budget(request)?.deposit();
-      return next(request).catch((error: unknown) => failed(next, request, error, options));
+      return ask(request).catch((error: unknown) => failed(ask, request, error, options));
     };
   };
 }

@@ -114,7 +114,12 @@ describe('a refusal of what was written', () => {
       error = thrown as TroupeError;
     }
     expect(error).toMatchObject({ code: 'config_invalid', server: 'web', data: { field: 'url' } });
-    const all = [error?.message, error?.stack, JSON.stringify(error), String((error?.cause as Error).stack)];
+    const all = [
+      error?.message,
+      error?.stack,
+      JSON.stringify(error),
+      String((error?.cause as Error | undefined)?.stack),
+    ];
     expect(all.join('\n')).not.toContain('query-secret');
     expect(error?.message).toContain('[redacted]');
   });
