@@ -127,10 +127,10 @@ export function compileEngine(config: Config): EngineParts {
     onDropped: (server, pinName) => {
       trust.forget(pinName);
       for (const { connection } of server.replicas) views.end(connection.id);
-      fleet.publish(snapshot());
+      fleet.changed();
     },
   });
-  const fleet = createFleetStream(snapshot());
+  const fleet = createFleetStream(snapshot);
   const requests = createRequestFactory({ clock, principal: config.principal });
   const trust = createTrust({
     config,
@@ -198,7 +198,7 @@ export function compileEngine(config: Config): EngineParts {
     onChange: (server, replica, to) => {
       views.moved(replica.connection.id, to);
       catalogs.connectionChanged(server);
-      fleet.publish(snapshot());
+      fleet.changed();
     },
   };
   const rules = createRoutingRules(
@@ -241,7 +241,7 @@ export function compileEngine(config: Config): EngineParts {
       onChange: (of, replica, to) => {
         views.moved(replica.connection.id, to);
         lists.connectionChanged(of);
-        fleet.publish(snapshot());
+        fleet.changed();
       },
     });
     for (const { connection } of scoped.replicas) views.begin(connection.id);
@@ -358,7 +358,7 @@ export function compileEngine(config: Config): EngineParts {
       for (const { connection } of added.replicas) views.begin(connection.id);
       catalogs.reorder([...servers.keys()]);
       bus.emit({ type: 'server.added', at: clock.wallTime(), server: server.name });
-      fleet.publish(snapshot());
+      fleet.changed();
       return added;
     },
     async removeServer(name, graceMs) {
@@ -376,14 +376,14 @@ export function compileEngine(config: Config): EngineParts {
       trust.fleetChanged();
       for (const { connection } of removed.replicas) views.end(connection.id);
       bus.emit({ type: 'server.removed', at: clock.wallTime(), server: name });
-      fleet.publish(snapshot());
+      fleet.changed();
     },
     reorder(names) {
       catalogs.reorder(names);
     },
     dispose() {
       connections.dispose();
-      fleet.publish(snapshot());
+      fleet.changed();
       fleet.complete();
       for (const server of scopes.all())
         for (const { connection } of server.replicas) views.end(connection.id);

@@ -10,19 +10,24 @@ export interface ListOutcome {
   readonly error: TroupeError | undefined;
 }
 
+interface ListingOptions {
+  readonly cancellation: Cancellation;
+  readonly again: boolean;
+  readonly knows: (server: string) => boolean;
+}
+
 /**
  * Makes sure that the catalog knows the `kind` lists of a server, fetching or waking as needed, inside the request's
  * time. A server that is down is not waited for: its last known items stay, its error is the answer.
  */
-export async function ensureListed(
-  server: Server,
-  kind: ListKind,
-  options: {
-    readonly cancellation: Cancellation;
-    readonly again: boolean;
-    readonly knows: (server: string) => boolean;
-  },
-): Promise<ListOutcome> {
+export function ensureListed(server: Server, kind: ListKind, options: ListingOptions): Promise<ListOutcome> {
+  // Of a thousand servers most have nothing new: they cost no waiting.
+  if (!options.again && server.speaker?.lists?.isFresh(kind) === true)
+    return Promise.resolve({ server: server.name, error: undefined });
+  return listedAnew(server, kind, options);
+}
+
+async function listedAnew(server: Server, kind: ListKind, options: ListingOptions): Promise<ListOutcome> {
   const { cancellation, again } = options;
   try {
     await standing(server, cancellation, options.knows(server.name));

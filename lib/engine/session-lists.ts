@@ -78,6 +78,12 @@ export class SessionLists {
     if (e.error !== undefined) throw e.error;
   }
 
+  /** Whether `fresh` would have nothing to wait for, and no error to tell. */
+  isFresh(kind: ListKind): boolean {
+    const e = this.#entries[kind];
+    return e.running === undefined && e.error === undefined && this.#isFresh(kind, e);
+  }
+
   /** The server says that something changed. */
   changed(kind: ListKind): void {
     const e = this.#entries[kind];

@@ -1,4 +1,4 @@
-import { BehaviorSubject, type Observable } from 'rxjs';
+import { Observable, Subject } from 'rxjs';
 import type { Availability } from '../core/availability.ts';
 import { bestOf } from '../core/availability.ts';
 import type { TroupeError } from '../core/errors.ts';
@@ -63,22 +63,32 @@ export function fleetSnapshot(at: number, rows: readonly ConnectionSnapshot[]): 
   return Object.freeze({ at, servers, connections: rows });
 }
 
-/** The fleet as a stream that replays its latest value. A subscriber that throws harms only itself. */
+/** The fleet as a stream: as it is now for whoever comes, then as it is after each change. */
 export interface FleetStream {
   readonly changes: Observable<FleetSnapshot>;
-  readonly latest: FleetSnapshot;
-  publish(snapshot: FleetSnapshot): void;
+  /** Something has changed. */
+  changed(): void;
   complete(): void;
 }
 
-export function createFleetStream(first: FleetSnapshot): FleetStream {
-  const subject = new BehaviorSubject(first);
+/**
+ * `take` is only called while somebody listens: a thousand servers change some thousand times while they start, and a
+ * snapshot of all for each of them would cost more than their start.
+ */
+export function createFleetStream(take: () => FleetSnapshot): FleetStream {
+  const changes = new Subject<FleetSnapshot>();
+  let over = false;
   return {
-    changes: subject.asObservable(),
-    get latest() {
-      return subject.value;
+    changes: new Observable((subscriber) => {
+      if (!over) subscriber.next(take());
+      return changes.subscribe(subscriber);
+    }),
+    changed: () => {
+      if (changes.observed) changes.next(take());
     },
-    publish: (snapshot) => subject.next(snapshot),
-    complete: () => subject.complete(),
+    complete: () => {
+      over = true;
+      changes.complete();
+    },
   };
 }
