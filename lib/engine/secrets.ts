@@ -70,10 +70,14 @@ export function isSecretField(name: string): boolean {
   return isSecretName(name) || KEY_FIELDS.has(name);
 }
 
-/** The value whole, and without the scheme in front of it. */
+/** The value whole, and without the scheme in front of it; of `Basic` also the user and the password in it. */
 export function headerSecrets(name: string, value: string): readonly string[] {
   if (PLAIN_HEADERS.has(name.toLowerCase())) return [];
-  return [value, value.slice(value.indexOf(' ') + 1)];
+  const bare = value.slice(value.indexOf(' ') + 1);
+  if (!/^basic /i.test(value)) return [value, bare];
+  const pair = Buffer.from(bare, 'base64').toString();
+  const colon = pair.indexOf(':');
+  return colon < 0 ? [value, bare] : [value, bare, pair.slice(0, colon), pair.slice(colon + 1)];
 }
 
 /** `--token X`, `--api-key=X`, and what looks like a token wherever it stands. */

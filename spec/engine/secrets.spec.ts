@@ -21,7 +21,14 @@ const SERVERS = {
   },
   web: {
     url: 'https://user-name:pass%20word@mcp.example/mcp?key=query-secret',
-    headers: { authorization: 'Bearer header-secret', 'x-api-key': 'key-secret', accept: 'text/plain' },
+    headers: { 'x-api-key': 'key-secret', 'accept-language': 'text/plain' },
+  },
+  bearer: {
+    url: 'https://mcp.example/mcp',
+    headers: { authorization: 'Bearer header-secret' },
+  },
+  client: {
+    url: 'https://mcp.example/mcp',
     auth: { clientCredentials: { clientId: 'robot-of-ours', clientSecret: 'client-secret' } },
     tls: { cert: CLIENT_CERT, key: CLIENT_KEY, passphrase: 'passphrase' },
   },

@@ -6,6 +6,20 @@
 import { writeSync } from 'node:fs';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 
+/** A pipe that is full takes nothing (EAGAIN) until its reader comes to it; a line goes whole or not at all. */
+const sleeper = new Int32Array(new SharedArrayBuffer(4));
+function tell(line) {
+  for (;;) {
+    try {
+      writeSync(1, line);
+      return;
+    } catch (error) {
+      if (error.code !== 'EAGAIN') throw error;
+      Atomics.wait(sleeper, 0, 0, 1);
+    }
+  }
+}
+
 const [engineFile, audit, key, effects] = process.argv.slice(2);
 const { createEngine } = await import(pathToFileURL(engineFile).href);
 const server = fileURLToPath(new URL('effects-stdio.mjs', import.meta.url));
@@ -15,7 +29,7 @@ const engine = createEngine({
     two: { command: process.execPath, args: [server, effects] },
   },
   policy: [{ effect: 'deny', tools: ['forbidden'] }],
-  audit: { file: audit, key, onHead: ({ seq, mac }) => writeSync(1, `head ${seq} ${mac}\n`) },
+  audit: { file: audit, key, onHead: ({ seq, mac }) => tell(`head ${seq} ${mac}\n`) },
 });
 await engine.start();
 await engine.listTools();
@@ -24,7 +38,7 @@ const work = async (name) => {
   for (;;) {
     const mine = `${process.pid}.${(nonce += 1)}`;
     await engine.callTool(`${name}__act`, { nonce: mine });
-    writeSync(1, `done ${mine}\n`);
+    tell(`done ${mine}\n`);
     if (nonce % 7 === 0) await engine.callTool(`${name}__forbidden`, { nonce: mine }).catch(() => {});
   }
 };
