@@ -32,7 +32,7 @@ jest.unstable_mockModule('xstate', () => ({
 
 jest.unstable_mockModule('rxjs', () => ({
   ...rxjs,
-  BehaviorSubject: class<T> extends rxjs.BehaviorSubject<T> {
+  Subject: class<T> extends rxjs.Subject<T> {
     override next(value: T): void {
       if (out !== 'rxjs') super.next(value);
     }
@@ -98,12 +98,15 @@ const works: Readonly<
     settings: {},
     it: ({ troupe }) => Promise.resolve(troupe.connection('s').state === 'Connected'),
   },
-  /** The fleet stream replays its latest value to whoever comes late. */
+  /** A change of the fleet reaches whoever watches it. */
   rxjs: {
     settings: {},
-    async it({ troupe }) {
-      const { connections } = await rxjs.firstValueFrom(troupe.fleet$);
-      return connections[0]?.state === 'Connected';
+    async it({ server, troupe }) {
+      let connections = 0;
+      const watching = troupe.fleet$.subscribe((fleet) => (connections = fleet.connections.length));
+      await troupe.add('later', { url: server.url, lazy: true });
+      watching.unsubscribe();
+      return connections === 2;
     },
   },
   /** A read that failed once is asked again. */

@@ -120,11 +120,10 @@ const modes = {
   },
   'endless-line': {
     start() {
-      flood(
-        Number(argument),
-        () => 'x'.repeat(65_536),
-        () => process.stdout.write('\n'),
-      );
+      // All of it before anything is read: an answer in the middle of the line would be a part of it.
+      const piece = 'x'.repeat(65_536);
+      for (let written = 0; written < Number(argument); written += piece.length) process.stdout.write(piece);
+      process.stdout.write('\n');
     },
   },
   'close-stdout': {
