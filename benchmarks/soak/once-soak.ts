@@ -81,7 +81,8 @@ export async function onceSoak(options: OnceSoakOptions): Promise<OnceSoakResult
         99,
         ' %',
       ),
-      atMost('attempts of an idempotent call', safe.mostAttempts, 3),
+      // Three attempts, in each of which up to three replicas may not have taken it at all.
+      atMost('hand-overs of an idempotent call', safe.mostAttempts, 9),
       none('wrong replies', [...unsafe.wrong, ...safe.wrong]),
       none('processes left', [...unsafe.left, ...safe.left]),
     ],

@@ -6,7 +6,7 @@ import type { Limits } from '../../core/limits.ts';
 import type { LaunchedProcess } from '../process.ts';
 import type { Channel, ChannelReceiver } from '../wire/channel.ts';
 import { createFrameReader } from '../wire/frames.ts';
-import { inTurns } from '../wire/in-turns.ts';
+import { inTurns, type TurnReader } from '../wire/in-turns.ts';
 import { createInbound, type InboundOptions } from '../wire/inbound.ts';
 
 export interface StdioChannelOptions {
@@ -45,6 +45,7 @@ class StdioChannel implements Channel {
   readonly sessionId = undefined;
   readonly #options: StdioChannelOptions;
   readonly #process: LaunchedProcess;
+  #inbound: TurnReader | undefined;
   #receiver: ChannelReceiver | undefined;
   /** Lines of this turn that wait to be written together. */
   #joined = '';
@@ -70,9 +71,9 @@ class StdioChannel implements Channel {
     const { limits, clock, server, onFirstByte, onStderr } = this.#options;
     const { stdin, stdout, exited } = this.#process;
     this.#receiver = receiver;
-    const inbound = inTurns(
+    const inbound = (this.#inbound = inTurns(
       createInbound({ limits, now: () => clock.now(), receiver: this.#untilOver(receiver), server }),
-    );
+    ));
     const frames = createFrameReader({
       maxBytes: limits.messageBytes,
       onFrame: (frame) => inbound.read(frame),
@@ -182,9 +183,16 @@ class StdioChannel implements Channel {
     if (this.#over) return;
     this.#why ??= why;
     // The timer may be due before the pipe was read, when the host was busy: read first, then end.
-    this.#disarm ??= this.#options.clock.after(LAST_WORDS_MS, () => setImmediate(() => this.#end()));
+    this.#disarm ??= this.#options.clock.after(LAST_WORDS_MS, () =>
+      setImmediate(() => this.#endAfterReading()),
+    );
     // Once more around the loop, for what is left in the pipe of stderr.
-    if (!this.#stdoutOpen && this.#process.exit !== undefined) setImmediate(() => this.#end());
+    if (!this.#stdoutOpen && this.#process.exit !== undefined) setImmediate(() => this.#endAfterReading());
+  }
+
+  #endAfterReading(): void {
+    if (this.#inbound === undefined) this.#end();
+    else this.#inbound.afterwards(() => this.#end());
   }
 
   #end(): void {

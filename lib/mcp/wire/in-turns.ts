@@ -1,55 +1,91 @@
-import { isAscii } from 'node:buffer';
+import { isAscii, isUtf8 } from 'node:buffer';
 import type { Inbound } from './inbound.ts';
 
 /**
- * From this size on a message is decoded in one turn of the event loop and parsed in the next. Either touches as much
- * fresh memory as the message has bytes, which is most of what a large one costs: 12 MB took 150 ms at once on a machine
- * with slow page faults, and nobody else was served meanwhile. Smaller ones are read where they are.
+ * From this size on a message is decoded in a turn of the event loop of its own, and parsed in the next. Each touches as
+ * much fresh memory as the message has bytes, as its arrival did, and that is most of what a large one costs: 12 MB took
+ * 150 ms at once on a machine with slow page faults, and nobody else was served meanwhile. Smaller ones are read where
+ * they are.
  */
 const LARGE_BYTES = 1_048_576;
 
 type Read = Pick<Inbound, 'read' | 'readTooLong'>;
 
-/** Reads as `inbound` does, in the order in which messages come, but a large one in two turns. */
-export function inTurns(inbound: Read): Read {
+/** Reads in the order in which messages come, large ones in turns. */
+export interface TurnReader extends Read {
+  /** Calls `then` once everything so far has been read; at once where nothing waits. */
+  afterwards(then: () => void): void;
+}
+
+export function inTurns(inbound: Read): TurnReader {
   return new Turns(inbound);
 }
 
-class Turns implements Read {
+interface Step {
+  readonly run: () => void;
+  /** What follows has to wait for the next turn. */
+  readonly large: boolean;
+}
+
+class Turns implements TurnReader {
   readonly #inbound: Read;
-  #waiting: Array<() => void> = [];
+  readonly #steps: Step[] = [];
+  #scheduled = false;
 
   constructor(inbound: Read) {
     this.#inbound = inbound;
   }
 
   read(frame: Buffer | string): void {
-    const large = frame.length >= LARGE_BYTES && typeof frame !== 'string' && isAscii(frame);
-    if (large) {
-      const text = frame.toString('latin1');
-      this.#later(() => this.#inbound.read(text));
-    } else if (this.#waiting.length === 0) this.#inbound.read(frame);
+    if (typeof frame !== 'string' && frame.length >= LARGE_BYTES) {
+      // It came in many chunks, so its memory is its own.
+      let message: Buffer | string = frame;
+      this.#later(true, () => {
+        message = textOf(frame);
+      });
+      this.#later(true, () => this.#inbound.read(message));
+    } else if (this.#steps.length === 0) this.#inbound.read(frame);
     else {
       // It shares memory with a chunk that is used again.
       const copy = typeof frame === 'string' ? frame : Buffer.from(frame);
-      this.#later(() => this.#inbound.read(copy));
+      this.#later(false, () => this.#inbound.read(copy));
     }
   }
 
   readTooLong(head: Buffer, bytes: number, tail: Buffer): void {
-    if (this.#waiting.length === 0) this.#inbound.readTooLong(head, bytes, tail);
-    else this.#later(() => this.#inbound.readTooLong(head, bytes, tail));
+    if (this.#steps.length === 0) this.#inbound.readTooLong(head, bytes, tail);
+    else this.#later(false, () => this.#inbound.readTooLong(head, bytes, tail));
   }
 
-  #later(work: () => void): void {
-    this.#waiting.push(work);
-    // Before the pipe is looked at again, and before an end that was seen in this turn is told.
-    if (this.#waiting.length === 1) setImmediate(this.#go);
+  afterwards(then: () => void): void {
+    if (this.#steps.length === 0) then();
+    else this.#later(false, then);
+  }
+
+  #later(large: boolean, run: () => void): void {
+    this.#steps.push({ run, large });
+    if (this.#scheduled) return;
+    this.#scheduled = true;
+    setImmediate(this.#go);
   }
 
   readonly #go = (): void => {
-    const works = this.#waiting;
-    this.#waiting = [];
-    for (const work of works) work();
+    this.#scheduled = false;
+    for (let step = this.#steps[0]; step !== undefined; step = this.#steps[0]) {
+      step.run();
+      // Only now: what comes in meanwhile has to stand behind it.
+      this.#steps.shift();
+      if (step.large && this.#steps.length > 0) {
+        this.#scheduled = true;
+        setImmediate(this.#go);
+        return;
+      }
+    }
   };
+}
+
+/** What is not valid UTF-8 stays bytes, for whoever judges it. */
+function textOf(frame: Buffer): Buffer | string {
+  if (isAscii(frame)) return frame.toString('latin1');
+  return isUtf8(frame) ? frame.toString() : frame;
 }

@@ -21,7 +21,7 @@ describe('reading in turns', () => {
     expect(read).toEqual(['object 3 abc', 'string 3 def', 'too long 5']);
   });
 
-  it('decodes what is large and parses it in the next turn; what follows stays behind it', async () => {
+  it('decodes what is large in one turn and parses it in the next; what follows stays behind it', async () => {
     const { turns, read } = reader();
     const chunk = Buffer.from('tail');
     turns.read(Buffer.alloc(1_048_576, 'x'));
@@ -29,16 +29,35 @@ describe('reading in turns', () => {
     turns.readTooLong(Buffer.alloc(1), 7, Buffer.alloc(1));
     // The memory of the chunk is used again.
     chunk.fill('?');
+    turns.afterwards(() => read.push('all'));
+    await turn();
     expect(read).toEqual([]);
     await turn();
-    expect(read).toEqual(['string 1048576 xxx', 'object 4 tai', 'too long 7']);
+    await turn();
+    expect(read).toEqual(['string 1048576 xxx', 'object 4 tai', 'too long 7', 'all']);
+    turns.afterwards(() => read.push('at once'));
+    expect(read.at(-1)).toBe('at once');
     turns.read(Buffer.from('abc'));
     expect(read.at(-1)).toBe('object 3 abc');
   });
 
-  it('leaves what is no ASCII to whoever judges its encoding', () => {
+  it('gives each large one turns of its own', async () => {
+    const { turns, read } = reader();
+    turns.read(Buffer.alloc(1_048_576, 'a'));
+    turns.read(Buffer.alloc(1_048_576, 'b'));
+    await turn();
+    await turn();
+    expect(read).toEqual(['string 1048576 aaa']);
+    await turn();
+    await turn();
+    expect(read.at(-1)).toBe('string 1048576 bbb');
+  });
+
+  it('decodes other text as well, and leaves what is no text to whoever judges it', async () => {
     const { turns, read } = reader();
     turns.read(Buffer.alloc(1_048_576, 'ü'));
-    expect(read).toEqual(['object 1048576 üüü']);
+    turns.read(Buffer.alloc(1_048_576, 0xff));
+    for (let i = 0; i < 4; i += 1) await turn();
+    expect(read).toEqual(['string 524288 üüü', expect.stringMatching(/^object 1048576 /)]);
   });
 });
