@@ -86,14 +86,23 @@ class TimedCall implements DeadlineEntry {
   }
 
   #succeed(response: Response): void {
-    if (this.#end()) {
+    if (!this.#end()) return;
+    try {
       this.#onSettled(this.#request);
       this.#resolve(response);
+    } catch (defect) {
+      this.#reject(TroupeError.from(defect));
     }
   }
 
+  /** A defect in the telling must not leave the caller without an end. */
   #fail(error: unknown): void {
-    if (this.#end()) this.#reject(this.#onSettled(this.#request, error));
+    if (!this.#end()) return;
+    try {
+      this.#reject(this.#onSettled(this.#request, error));
+    } catch (defect) {
+      this.#reject(TroupeError.from(defect));
+    }
   }
 
   /** False when it had ended before. */

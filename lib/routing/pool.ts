@@ -93,6 +93,8 @@ export class ReplicaPool {
   readonly #onReinit: PoolOptions['onReinit'];
   #candidates: readonly Candidate[];
   #stopped: TroupeError | undefined;
+  /** Slots of hedges that lost, kept for a moment. */
+  readonly #inGrace = new Set<() => void>();
   /** Replicas being set up for a key that moved, by key. */
   readonly #settingUp = new Map<string, Promise<void>>();
 
@@ -186,6 +188,7 @@ export class ReplicaPool {
   ): void {
     this.#stopped ??= error;
     this.#line.rejectAll(error);
+    for (const finish of this.#inGrace) finish();
   }
 
   /** The answer to come, or undefined when it has to wait. Throws when it cannot be picked at all. */
@@ -244,8 +247,7 @@ export class ReplicaPool {
           settle(outcomeOfError(error));
           this.#line.advance();
         };
-        if (this.#after !== undefined && isSuperseded(error))
-          this.#after(CANCEL_GRACE_MS, end, { unref: true });
+        if (isSuperseded(error)) this.#afterGrace(end);
         else end();
         if (isTroupeError(error) && error.delivery === 'unsent') {
           facts.unsent = (facts.unsent ?? 0) + 1;
@@ -255,6 +257,21 @@ export class ReplicaPool {
         throw this.#located(error, candidate, request);
       },
     );
+  }
+
+  /** Lets `end` happen once the server can have heard of a cancel; at the latest with the pool. */
+  #afterGrace(end: () => void): void {
+    if (this.#after === undefined || this.#stopped !== undefined) {
+      end();
+      return;
+    }
+    const finish = (): void => {
+      disarm();
+      this.#inGrace.delete(finish);
+      end();
+    };
+    const disarm = this.#after(CANCEL_GRACE_MS, finish, { unref: true });
+    this.#inGrace.add(finish);
   }
 
   /**

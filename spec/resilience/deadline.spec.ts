@@ -15,6 +15,31 @@ describe('deadline', () => {
     expect(clock.armed).toBe(0);
   });
 
+  it('tells the end of each operation once, and ends it for the caller even where the telling fails', async () => {
+    const clock = createVirtualClock();
+    const told: unknown[] = [];
+    const handler = deadline({
+      clock,
+      onSettled: (_, error) => {
+        told.push(error);
+        return error === undefined ? undefined : failure('denied');
+      },
+    })(scriptedHandler({ content: [] }, failure('unavailable')));
+    await expect(handler(requestOf())).resolves.toEqual({ content: [] });
+    await expect(handler(requestOf())).rejects.toMatchObject({ code: 'denied' });
+    expect(told).toEqual([undefined, expect.objectContaining({ code: 'unavailable' })]);
+
+    const broken = deadline({
+      clock,
+      onSettled: () => {
+        throw new Error('a defect');
+      },
+    })(scriptedHandler({ content: [] }, failure('unavailable')));
+    await expect(broken(requestOf())).rejects.toMatchObject({ code: 'internal' });
+    await expect(broken(requestOf())).rejects.toMatchObject({ code: 'internal' });
+    expect(clock.armed).toBe(0);
+  });
+
   it('cancels at the deadline and lets the layer that holds the request say how far it got', async () => {
     const clock = createVirtualClock();
     const handler = deadline({ clock })(heldHandler());

@@ -478,6 +478,21 @@ describe('a hedge that lost', () => {
     await expect(third).rejects.toMatchObject({ code: 'cancelled' });
     expect([pool.inFlight, clock.armed]).toEqual([0, 0]);
   });
+
+  it('leaves no timer behind where the pool stops meanwhile, or has stopped', async () => {
+    const { pool, clock } = poolOf([{ id: 'alpha#1', slots: 2 }]);
+    const [one, two] = [new Cancellation(), new Cancellation()];
+    const answers = [one, two].map((cancellation) => pool.handle(readOf('a:1', { cancellation })));
+    const superseded = failure('cancelled', { data: { reason: SUPERSEDED } });
+    one.cancel(superseded);
+    await expect(answers[0]).rejects.toMatchObject({ code: 'cancelled' });
+    expect(clock.armed).toBe(1);
+    pool.stop();
+    expect([pool.inFlight, clock.armed]).toEqual([1, 0]);
+    two.cancel(superseded);
+    await expect(answers[1]).rejects.toMatchObject({ code: 'cancelled' });
+    expect([pool.inFlight, clock.armed]).toEqual([0, 0]);
+  });
 });
 
 describe('what never left its replica', () => {
