@@ -24,7 +24,7 @@ export function createMiniServer({ revision, push, instance = 'mini' }) {
     tool('slow', { steps: { type: 'integer' }, ms: { type: 'number' } }),
     tool('hang', {}),
     tool('fail', {}),
-    tool('ask', { prompt: { type: 'string' } }),
+    tool('ask', { prompt: { type: 'string' }, question: { type: 'object' } }),
     tool('grow', {}),
     tool('touch', { uri: { type: 'string' } }),
     tool('state', {}),
@@ -92,22 +92,27 @@ export function createMiniServer({ revision, push, instance = 'mini' }) {
       case 'structured':
         return complete({ content: [], structuredContent: { n: args.good ? 1 : 'one' } });
       case 'ask': {
-        const params = {
-          messages: [{ role: 'user', content: { type: 'text', text: args.prompt } }],
-          maxTokens: 5,
+        // `question`: another one than sampling; what the host answers to it is the text.
+        const question = args.question ?? {
+          method: 'sampling/createMessage',
+          params: {
+            messages: [{ role: 'user', content: { type: 'text', text: args.prompt } }],
+            maxTokens: 5,
+          },
         };
+        const told = (result) => text(result.content?.text ?? JSON.stringify(result));
         if (!modern) {
-          const answer = await ask(out, 'sampling/createMessage', params);
-          return text(answer.error ? `error ${answer.error.message}` : answer.result.content.text);
+          const answer = await ask(out, question.method, question.params);
+          return answer.error ? text(`error ${answer.error.message}`) : told(answer.result);
         }
         if (inputResponses === undefined) {
           return {
             resultType: 'input_required',
-            inputRequests: { one: { method: 'sampling/createMessage', params } },
+            inputRequests: { one: question },
             requestState: 'opaque ✓',
           };
         }
-        return text(requestState === 'opaque ✓' ? inputResponses.one.content.text : 'state lost');
+        return requestState === 'opaque ✓' ? told(inputResponses.one) : text('state lost');
       }
       case 'grow':
         extraTools += 1;
