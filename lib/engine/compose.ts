@@ -6,6 +6,7 @@ import type { Handler } from '../core/interceptor.ts';
 import type { Json } from '../core/json-rpc.ts';
 import { silentLogger } from '../core/ports.ts';
 import type { Principal, Request } from '../core/request.ts';
+import { createStages, type Stages } from '../core/stages.ts';
 import { createLauncher } from '../mcp/process.ts';
 import { createVerdicts, type VerdictStore } from '../mcp/session/verdicts.ts';
 import { createValidators } from '../mcp/wire/validators.ts';
@@ -64,6 +65,7 @@ export interface EngineParts {
   readonly scopes: Scopes;
   snapshot(): FleetSnapshot;
   readonly listed: Catalogs['aggregate'];
+  readonly stages: Stages;
   /** How many items of each kind a server lists. */
   counts(server: string): Json;
   subscribe(
@@ -100,6 +102,7 @@ export function compileEngine(config: Config): EngineParts {
   const clock = config.clock ?? createClock();
   const random = config.random ?? Math.random;
   const redactor = createRedactor();
+  const stages = createStages();
   for (const secret of [...config.servers.flatMap(secretsOf), ...keysOf(config)]) redactor.add(secret);
   const logger = config.logger === undefined ? silentLogger : cleanLogger(config.logger, redactor);
   const launcher = createLauncher();
@@ -138,6 +141,7 @@ export function compileEngine(config: Config): EngineParts {
     logger,
     bus,
     redactor,
+    stages,
     servers: () => (servers.size === 0 ? config.servers.map(({ name }) => name) : servers.keys()),
     catalog: (principal) => scopes.view(principal).catalog(),
     pinName: (server, principal) => scopes.view(principal).pinName(server),
@@ -173,6 +177,7 @@ export function compileEngine(config: Config): EngineParts {
     clock,
     random,
     logger,
+    stages,
     emit: bus.emit,
     gate: createStartGate(config.startConcurrency),
     connections,
@@ -275,7 +280,8 @@ export function compileEngine(config: Config): EngineParts {
     inbound,
     connections,
     trust,
-    onSettled: createSettled({ bus, clock, clean: (error) => cleanError(error, redactor) }),
+    stages,
+    onSettled: createSettled({ bus, clock, stages, clean: (error) => cleanError(error, redactor) }),
   });
 
   /** Looking for the holder costs as much as a call in the catalog; where all have the same time nobody needs to know. */
@@ -309,6 +315,7 @@ export function compileEngine(config: Config): EngineParts {
     scopes,
     snapshot,
     listed: catalogs.aggregate,
+    stages,
     counts: catalogs.counts,
     subscribe: (uri, listener, options, begin) =>
       subscribe({

@@ -132,7 +132,11 @@ export interface Engine {
   /** Reads the audit file and names the first bad record. Rejects with `unsupported` where there is none. */
   verifyAudit(): Promise<AuditVerdict>;
 
-  /** A plain JSON tree of servers, connections and sessions, secrets redacted; ready for a bug report. */
+  /**
+   * A plain JSON tree of servers, connections and sessions, secrets redacted; ready for a bug report. `stages` says how
+   * often each stage of the request path has done its part: `deadline`, `audit`, `policy`, `retry`, `pick`, `slot`,
+   * `breaker`, `event`.
+   */
   inspect(): Json;
   /** Adds a server while running and connects it. */
   add(name: string, server: ServerConfig): Promise<void>;

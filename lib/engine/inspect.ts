@@ -2,12 +2,13 @@ import type { Config, Place } from '../config/config.ts';
 import type { Json } from '../core/json-rpc.ts';
 import type { EngineParts } from './compose.ts';
 
-/** The tree of servers, connections and sessions as plain JSON. Values that may be secret are left out, not masked. */
+/** What each stage of the path has done, and the tree of servers, connections and sessions, as plain JSON. Values that may be secret are left out, not masked. */
 export function inspect(config: Config, parts: EngineParts): Json {
   const snapshot = parts.snapshot();
   return {
     at: new Date(snapshot.at).toISOString(),
     naming: typeof config.naming === 'function' ? 'function' : config.naming,
+    stages: { ...parts.stages },
     servers: snapshot.servers.map((row) => {
       const server = parts.servers.get(row.name);
       return {

@@ -4,6 +4,7 @@ import { compose, type Handler, type Interceptor } from '../core/interceptor.ts'
 import type { Json } from '../core/json-rpc.ts';
 import type { Request } from '../core/request.ts';
 import type { Logger, Random } from '../core/ports.ts';
+import type { Stages } from '../core/stages.ts';
 import { admission, type AdmissionPolicy } from '../resilience/admission.ts';
 import { cache } from '../resilience/cache.ts';
 import { deadline } from '../resilience/deadline.ts';
@@ -36,6 +37,7 @@ export interface PipelineDeps {
   readonly connections: ConnectionPool;
   readonly rules: RoutingRules;
   readonly trust: Trust;
+  readonly stages: Stages;
   /** The end of each operation. */
   readonly onSettled: (request: Request, error?: unknown) => unknown;
 }
@@ -95,7 +97,7 @@ async function answerInput(
  * its reason.
  */
 export function buildPipeline(deps: PipelineDeps): Handler {
-  const { config, clock, random, servers, scopes, connections } = deps;
+  const { config, clock, random, servers, scopes, connections, stages } = deps;
   /** The server itself: its settings, budgets and limits are the same for everybody. */
   const serverOf = (request: Request): Server | undefined => servers.get(request.server ?? '');
   /** The connections that this request may use, with their memory. */
@@ -106,7 +108,7 @@ export function buildPipeline(deps: PipelineDeps): Handler {
     // Above everything that can end an operation, its deadline too: each has one intent and one outcome on record.
     ...deps.trust.record,
     // Total time: above everything, so that slow host interceptors, waiting for a connection, retries and rounds share it.
-    deadline({ clock, onSettled: deps.onSettled }),
+    deadline({ clock, onSettled: deps.onSettled, stages }),
     // Above resolve, which may wait for a connection as well; below deadline, which is what ends the wait.
     namingFullPools(connections),
     // The host's own: above resolve, since they may rewrite the name.
@@ -145,6 +147,7 @@ export function buildPipeline(deps: PipelineDeps): Handler {
       random,
       policy: (request) => serverOf(request)?.config.retry,
       budget: (request) => serverOf(request)?.retryBudget,
+      stages,
     }),
     // Innermost: a second replica for reads, inside one attempt. Nothing to hedge with where there is one replica.
     hedge({

@@ -8,6 +8,7 @@ import { TroupeError } from '../core/errors.ts';
 import type { ConnectionState, Emit, ListKind } from '../core/events.ts';
 import type { Json } from '../core/json-rpc.ts';
 import type { Logger, Random } from '../core/ports.ts';
+import type { Stages } from '../core/stages.ts';
 import { compose, type Handler, type Interceptor } from '../core/interceptor.ts';
 import { readAnswer } from '../mcp/authorization/answer.ts';
 import { createCredentials, type Credentials } from '../mcp/authorization/credentials.ts';
@@ -43,6 +44,7 @@ export interface ServerDeps {
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
+  readonly stages: Stages;
   readonly emit: Emit;
   readonly gate: StartGate;
   /** Bounds the connections of all servers. */
@@ -121,6 +123,7 @@ export class Server {
       tiers: config.replicas.some(({ tier }) => tier !== config.replicas[0]?.tier) ? config.tiers : undefined,
       outlier: config.outlier,
       maxQueue: config.admission.maxQueue,
+      stages: deps.stages,
       onFault: (error) => deps.logger.warn('routing', { server: config.name, error: error.message }),
     });
   }
@@ -502,7 +505,7 @@ export class Server {
   /** What a request passes once a session is picked, made with the session and disposed of with it. */
   #openPath(replica: Replica, session: Session): void {
     const { config } = this;
-    const { clock, random, emit } = this.#deps;
+    const { clock, random, emit, stages } = this.#deps;
     const terminal = this.#terminal(replica.config.id, session);
     replica.path =
       config.adaptive === undefined ? terminal : compose([this.#adaptiveSlots(replica.config.id)], terminal);
@@ -514,6 +517,7 @@ export class Server {
       options: config.breaker,
       probe: (cancellation) => probeSession(session, cancellation),
       resume: replica.held,
+      stages,
       onChange: (from, to) => {
         emit({
           type: 'breaker.changed',

@@ -1,11 +1,13 @@
 import type { Clock } from '../core/clock.ts';
 import { TroupeError } from '../core/errors.ts';
 import type { Request } from '../core/request.ts';
+import type { Stages } from '../core/stages.ts';
 import type { EventBus } from '../telemetry/event-bus.ts';
 
 export interface SettledDeps {
   readonly bus: EventBus;
   readonly clock: Clock;
+  readonly stages: Stages;
   /** The same without our secrets in it. */
   readonly clean: (error: TroupeError) => TroupeError;
 }
@@ -17,6 +19,7 @@ export interface SettledDeps {
 export function createSettled({
   bus,
   clock,
+  stages,
   clean,
 }: SettledDeps): (request: Request, error?: unknown) => unknown {
   return (request, error) => {
@@ -24,6 +27,7 @@ export function createSettled({
     const failure =
       error === undefined ? undefined : clean(TroupeError.from(error, { server: request.server }));
     if (bus.hasListeners('request.settled')) {
+      stages.event += 1;
       const { facts } = request;
       bus.emit({
         type: 'request.settled',

@@ -7,6 +7,7 @@ import { compose, type Handler, type Interceptor } from '../core/interceptor.ts'
 import type { Json } from '../core/json-rpc.ts';
 import type { Logger } from '../core/ports.ts';
 import type { Principal, Request } from '../core/request.ts';
+import type { Stages } from '../core/stages.ts';
 import { auditLayers } from '../security/audit-interceptor.ts';
 import { createAuditTrail, type AuditOptions, type AuditTrail } from '../security/audit.ts';
 import type { AuditFields } from '../security/audit-record.ts';
@@ -67,6 +68,7 @@ export interface TrustDeps {
   readonly logger: Logger;
   readonly bus: EventBus;
   readonly redactor: Redactor;
+  readonly stages: Stages;
   readonly servers: () => Iterable<string>;
   readonly catalog: (principal: Principal | undefined) => Catalog;
   /** By which name the tools are pinned that a principal is shown: credentials of its own may show others. */
@@ -78,7 +80,7 @@ export interface TrustDeps {
 }
 
 export function createTrust(deps: TrustDeps): Trust {
-  const { config, clock, bus, redactor } = deps;
+  const { config, clock, bus, redactor, stages } = deps;
   let engine = policyOf(config, deps.servers);
   let builtIn = isBuiltIn(config);
   const guarded: PolicyEngine = {
@@ -109,7 +111,7 @@ export function createTrust(deps: TrustDeps): Trust {
     ...(trail === undefined ? [] : recordEvents({ bus, note, credentials: deps.credentials })),
   ];
 
-  const audited = trail === undefined ? undefined : auditLayers({ trail, clock });
+  const audited = trail === undefined ? undefined : auditLayers({ trail, clock, stages });
   const record = audited === undefined ? [] : [audited.whole];
   const layers: Interceptor[] = audited === undefined ? [] : [audited.before];
   if (engine !== undefined) {
@@ -121,6 +123,7 @@ export function createTrust(deps: TrustDeps): Trust {
           deps.catalog(principal).inventory(server) !== undefined &&
           (sight?.hides(server, principal) ?? false),
         onDenied: ({ request, query, decision, visible }) => denied(request, query, decision, visible),
+        stages,
       }),
     );
   }

@@ -6,6 +6,7 @@ import { TroupeError } from '../core/errors.ts';
 import type { BreakerState } from '../core/events.ts';
 import { type Outcome, isCountable, isFailure } from '../core/outcome.ts';
 import type { Random } from '../core/ports.ts';
+import { createStages, type Stages } from '../core/stages.ts';
 
 export interface BreakerOptions {
   /** Settled outcomes in the window before a share of failures means anything. The engine gives 5. */
@@ -39,6 +40,8 @@ export interface CircuitBreakerInit {
   readonly onChange?: ((from: BreakerState, to: BreakerState) => void) | undefined;
   /** What an earlier breaker of the replica knew: this one begins open, for the rest of that time. */
   readonly resume?: HeldBreaker | undefined;
+  /** Where this stage counts; default: nowhere that is read. */
+  readonly stages?: Stages | undefined;
 }
 
 /** A breaker that was not closed when its session was put aside: the replica has not become better by that. */
@@ -94,6 +97,7 @@ const settled = (failed: boolean): Promise<void> => {
  */
 class ReportedBreaker implements CircuitBreaker {
   readonly #init: CircuitBreakerInit;
+  readonly #stages: Stages;
   readonly #bucketMs: number;
   #opossum: Opossum<[boolean], void>;
   #window = new EventEmitter();
@@ -112,6 +116,7 @@ class ReportedBreaker implements CircuitBreaker {
 
   constructor(init: CircuitBreakerInit) {
     this.#init = init;
+    this.#stages = init.stages ?? createStages();
     this.#bucketMs = init.options.windowMs / BUCKETS;
     this.#bucketSince = init.clock.now();
     this.#opossum = this.#instance('closed');
@@ -148,6 +153,7 @@ class ReportedBreaker implements CircuitBreaker {
   report(outcome: Outcome, generation: number, now?: number): void {
     if (generation !== this.#generation || this.#state !== 'closed' || this.#disposed) return;
     if (!isCountable(outcome)) return;
+    this.#stages.breaker += 1;
     this.#rotate(now);
     if (isFailure(outcome)) this.#failed();
     else {

@@ -2,11 +2,14 @@ import type { Clock, DeadlineEntry } from '../core/clock.ts';
 import { TroupeError } from '../core/errors.ts';
 import type { Handler, Interceptor, Response } from '../core/interceptor.ts';
 import type { Request } from '../core/request.ts';
+import { createStages, type Stages } from '../core/stages.ts';
 
 export interface DeadlineOptions {
   readonly clock: Clock;
   /** Told once how each operation ended, before its caller is; gives back the error that the caller gets. */
   readonly onSettled?: ((request: Request, error?: unknown) => unknown) | undefined;
+  /** Where this stage counts; default: nowhere that is read. */
+  readonly stages?: Stages | undefined;
 }
 
 /** How long the layers below may take to settle a cancelled request before it is settled without them, milliseconds. */
@@ -19,8 +22,13 @@ export const SETTLE_GRACE_MS = 100;
  *
  * One wheel entry per request, which is also its record and its listener; no timer, no AbortSignal, no async frame.
  */
-export function deadline({ clock, onSettled = unchanged }: DeadlineOptions): Interceptor {
+export function deadline({
+  clock,
+  onSettled = unchanged,
+  stages = createStages(),
+}: DeadlineOptions): Interceptor {
   return (next) => (request) => {
+    stages.deadline += 1;
     const promise = new Promise<Response>(capture);
     new TimedCall(clock, request, onSettled, capturedResolve, capturedReject).start(next);
     return promise;

@@ -5,6 +5,7 @@ import { TroupeError } from '../core/errors.ts';
 import type { Handler, Interceptor, Response } from '../core/interceptor.ts';
 import type { Random } from '../core/ports.ts';
 import { type Request, amend } from '../core/request.ts';
+import { createStages, type Stages } from '../core/stages.ts';
 import { pause } from './pause.ts';
 import type { RetryBudget } from './retry-budget.ts';
 import { isRetryable, namedOutcome } from './retryable.ts';
@@ -33,6 +34,8 @@ export interface RetryOptions {
   readonly budget: (request: Request) => RetryBudget | undefined;
   /** Told before each wait. */
   readonly onRetry?: ((request: Request, error: TroupeError, waitMs: number) => void) | undefined;
+  /** Where this stage counts; default: nowhere that is read. */
+  readonly stages?: Stages | undefined;
 }
 
 /**
@@ -42,10 +45,12 @@ export interface RetryOptions {
  * Install it even where nothing is retried: it is also what turns a lost unsafe request into `outcome_unknown`.
  */
 export function retry(options: RetryOptions): Interceptor {
+  const { stages = createStages() } = options;
   return (below) => {
     const ask = bounded(below, options);
     // Not async: a frame costs as much as the rest of this layer, for the many that do not fail.
     return (request) => {
+      stages.retry += 1;
       options.budget(request)?.deposit();
       return ask(request).catch((error: unknown) => failed(ask, request, error, options));
     };

@@ -4,6 +4,7 @@ import { TroupeError, errorText } from '../core/errors.ts';
 import type { Outcome } from '../core/outcome.ts';
 import type { Random } from '../core/ports.ts';
 import type { OperationClass } from '../core/request.ts';
+import { createStages, type Stages } from '../core/stages.ts';
 import { type Lease, LoadMeter, type ReplicaLoad, type ReplicaSpec } from './load-meter.ts';
 import type { OutlierDetector } from './outlier.ts';
 import { pickLeastOutstanding } from './strategies/least-outstanding.ts';
@@ -32,6 +33,8 @@ export interface PickerOptions<R extends PickerReplica> {
   readonly onFault?: ((error: TroupeError) => void) | undefined;
   /** State of a picker before this one, of the same strategy; else it is passed over. */
   readonly resume?: PickerSnapshot | undefined;
+  /** Where this stage counts; default: nowhere that is read. */
+  readonly stages?: Stages | undefined;
 }
 
 /** What a pick depends on; a `Request` fits. */
@@ -122,6 +125,7 @@ interface Running {
 
 class MaskingPicker implements Picker {
   readonly #options: PickerOptions<PickerReplica>;
+  readonly #stages: Stages;
   readonly #clock: Pick<Clock, 'now'>;
   readonly #outlier: OutlierDetector | undefined;
   readonly #meter: LoadMeter;
@@ -137,6 +141,7 @@ class MaskingPicker implements Picker {
   constructor(options: PickerOptions<PickerReplica>) {
     const { strategy, resume } = options;
     this.#options = options;
+    this.#stages = options.stages ?? createStages();
     this.#clock = options.clock;
     this.#outlier = options.outlier;
     this.#meter = new LoadMeter(strategy.cost);
@@ -175,14 +180,20 @@ class MaskingPicker implements Picker {
     ctx.attempt = query.attempt;
     ctx.op = query.operation;
     // One candidate is not always an answer: a strategy may wait for another tier. But `only` leaves no choice.
-    if (only !== undefined) return this.#picked[only]!;
+    if (only !== undefined) return this.#take(only);
     const index = this.#ask(
       key === undefined || this.#main.strategy.keyed === true ? this.#main : this.#keyedRunning(),
     );
-    return index < 0 ? WAIT : this.#picked[index]!;
+    return index < 0 ? WAIT : this.#take(index);
+  }
+
+  #take(index: number): Picked {
+    this.#stages.pick += 1;
+    return this.#picked[index]!;
   }
 
   lease(index: number): Lease {
+    this.#stages.slot += 1;
     // It was picked a moment ago.
     return this.#meter.lease(index, this.#ctx.now);
   }

@@ -6,6 +6,7 @@ import type { Handler, Response } from '../core/interceptor.ts';
 import { type Outcome, SUPERSEDED, outcomeOfError, outcomeOfResult } from '../core/outcome.ts';
 import type { Random } from '../core/ports.ts';
 import { amend, type Request } from '../core/request.ts';
+import type { Stages } from '../core/stages.ts';
 import {
   Affinity,
   type AffineReplica,
@@ -59,6 +60,8 @@ export interface PoolOptions {
   readonly onEject?: ((ejection: Ejection) => void) | undefined;
   readonly onFault?: ((error: TroupeError) => void) | undefined;
   readonly resume?: PickerSnapshot | undefined;
+  /** Where picks and slots are counted; default: nowhere that is read. */
+  readonly stages?: Stages | undefined;
 }
 
 const DEFAULT_MAX_QUEUE = 256;
@@ -124,6 +127,7 @@ export class ReplicaPool {
             ),
       onFault: options.onFault,
       resume: options.resume,
+      stages: options.stages,
     });
     this.#line = new WaitingLine({
       clock,

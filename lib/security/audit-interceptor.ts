@@ -2,12 +2,15 @@ import type { Clock } from '../core/clock.ts';
 import { TroupeError, isTroupeError } from '../core/errors.ts';
 import type { Interceptor } from '../core/interceptor.ts';
 import type { Request, RequestFacts } from '../core/request.ts';
+import { createStages, type Stages } from '../core/stages.ts';
 import type { AuditTrail } from './audit.ts';
 import type { AuditFields } from './audit-record.ts';
 
 export interface AuditInterceptorOptions {
   readonly trail: AuditTrail;
   readonly clock: Pick<Clock, 'now'>;
+  /** Where this stage counts; default: nowhere that is read. */
+  readonly stages?: Stages | undefined;
 }
 
 /**
@@ -31,7 +34,7 @@ interface Entry {
  * Where the intent cannot be written and the trail refuses, the request is not made (`denied`, unsent). Where only the
  * outcome fails, the answer still reaches the caller: the effect is on record, and the trail refuses what comes next.
  */
-export function auditLayers({ trail, clock }: AuditInterceptorOptions): AuditLayers {
+export function auditLayers({ trail, clock, stages = createStages() }: AuditInterceptorOptions): AuditLayers {
   // By the one part of a request that stays the same whoever amends it.
   const entries = new WeakMap<RequestFacts, Entry>();
 
@@ -78,6 +81,7 @@ export function auditLayers({ trail, clock }: AuditInterceptorOptions): AuditLay
       if (entry !== undefined) entry.refused = !entry.intent;
       return Promise.reject(TroupeError.from(error));
     }
+    stages.audit += 1;
     if (entry !== undefined) entry.intent = true;
     return next(request);
   };

@@ -2,6 +2,7 @@ import { TroupeError } from '../core/errors.ts';
 import type { Handler, Interceptor, Response } from '../core/interceptor.ts';
 import { amend } from '../core/request.ts';
 import type { Request } from '../core/request.ts';
+import { createStages, type Stages } from '../core/stages.ts';
 import { askPolicy, isThenable } from './policy-engine.ts';
 import type { Decision, PolicyEngine, PolicyQuery } from './policy-engine.ts';
 import { listingOf, queryOf } from './policy-request.ts';
@@ -30,6 +31,8 @@ export interface PolicyInterceptorOptions {
   readonly nothingSeen?: (server: string, principal: Request['principal']) => boolean | Promise<boolean>;
   /** Told of every refusal before the caller is; not of names that nobody knows. */
   readonly onDenied?: (denial: Denial) => void;
+  /** Where this stage counts; default: nowhere that is read. */
+  readonly stages?: Stages | undefined;
 }
 
 /**
@@ -37,8 +40,9 @@ export interface PolicyInterceptorOptions {
  * (`not_found`), or `denied` where the principal may see it. Lists pass, and lose what may not be seen.
  */
 export function policy(options: PolicyInterceptorOptions): Interceptor {
-  const { engine, locate } = options;
+  const { engine, locate, stages = createStages() } = options;
   return (next) => (request) => {
+    stages.policy += 1;
     const lists = isListing(request.method);
     if (lists && request.server === undefined) return filtered(engine, next, request);
     let query: PolicyQuery;

@@ -43,11 +43,12 @@ export async function open({ transport, program, url, packed, heavy, audit }) {
   await engine.listTools();
   // A list is held against the rule as well; only calls count.
   judged = 0;
+  const before = engine.inspect().stages;
   return {
     call: (args, options) => engine.callTool('peer__echo', args, options),
     close: () => engine.stop(),
     pid: fleet.connections[0]?.pid,
-    /** What every call has left behind: events, attempts, the load meter, the policy, the audit. */
+    /** What every call has left behind: events, attempts, the load meter, the policy, the audit, and what each stage counts. */
     async counters() {
       const trail = heavy ? await engine.verifyAudit() : undefined;
       if (trail?.ok === false) throw new Error(`the audit file is broken: ${JSON.stringify(trail)}`);
@@ -57,10 +58,15 @@ export async function open({ transport, program, url, packed, heavy, audit }) {
         metered: engine.fleet.connections[0]?.calls ?? 0,
         ...(peer === undefined ? {} : { answered: peer.answered }),
         ...(trail === undefined ? {} : { audited: trail.records }),
-        ...engine.inspect().stages,
+        ...since(before, engine.inspect().stages),
       };
     },
   };
+}
+
+/** By how much each stage of the path has grown. */
+function since(before, after) {
+  return Object.fromEntries(Object.entries(after).map(([stage, count]) => [stage, count - before[stage]]));
 }
 
 /** One engine for all of them, as it is meant. */
