@@ -139,6 +139,16 @@ export type EngineEvent =
       readonly reason: string;
       readonly diff?: string | undefined;
     }
+  | {
+      /** Not by whoever began it: its listener hears nothing any more. Where there is an audit trail, it has the rule. */
+      readonly type: 'subscription.ended';
+      readonly at: number;
+      readonly server: string;
+      readonly uri: string;
+      /** Id of whom it was for; absent: the host. */
+      readonly principal?: string | undefined;
+      readonly reason: 'policy';
+    }
   | { readonly type: 'server.added'; readonly at: number; readonly server: string }
   | { readonly type: 'server.removed'; readonly at: number; readonly server: string }
   | {

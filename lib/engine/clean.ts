@@ -117,6 +117,8 @@ function cleanEvent(event: EngineEvent, redactor: Redactor): EngineEvent {
         tool: redactor.text(event.tool),
         ...(event.diff === undefined ? {} : { diff: redactor.text(event.diff) }),
       };
+    case 'subscription.ended':
+      return { ...event, uri: redactor.text(event.uri) };
     case 'auth.required':
       return {
         ...event,

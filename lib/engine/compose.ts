@@ -74,6 +74,8 @@ export interface EngineParts {
     options: RequestOptions | undefined,
     begin: (shape: RequestShape, options: RequestOptions | undefined) => Request,
   ): Promise<Subscription>;
+  /** Ends the subscriptions that the policy does not allow any more. */
+  policyChanged(): Promise<void>;
   addServer(config: ResolvedServer): Server;
   removeServer(name: string, graceMs: number): Promise<void>;
   /** The order of declaration changed. */
@@ -291,6 +293,16 @@ export function compileEngine(config: Config): EngineParts {
   };
   let uniform = true;
 
+  const subscriptionEnded = (server: string, { target, principal }: Request): void =>
+    bus.emit({
+      type: 'subscription.ended',
+      at: clock.wallTime(),
+      server,
+      uri: target ?? '',
+      principal: principal?.id,
+      reason: 'policy',
+    });
+
   const inTime = async <T>(timeoutMs: number, what: string, answer: Promise<T>): Promise<T> => {
     const cancellation = new Cancellation();
     const disarm = expire(clock, cancellation, timeoutMs, what);
@@ -328,7 +340,22 @@ export function compileEngine(config: Config): EngineParts {
         recorded: trust.recorded,
         guard: trust.guard,
         sight: trust.sight,
+        policyRevision: trust.policyRevision,
       }),
+    async policyChanged() {
+      await Promise.all(
+        Array.from(scopes.all(), ({ name, watched }) =>
+          watched.review((request) => {
+            const told = (may: boolean): boolean => {
+              if (!may) subscriptionEnded(name, request);
+              return may;
+            };
+            const allowed = trust.goesOn(request);
+            return isThenable(allowed) ? allowed.then(told) : told(allowed);
+          }),
+        ),
+      );
+    },
     trust,
     known(names, principal, timeoutMs) {
       const { sight } = trust;

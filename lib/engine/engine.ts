@@ -258,7 +258,7 @@ class TroupeEngine implements Engine {
   async reconfigure(config: EngineConfig): Promise<void> {
     const next = judged(config, () => normalise(config, KNOWN));
     return this.#change(async () => {
-      this.#parts.trust.reconfigure(next);
+      if (this.#parts.trust.reconfigure(next)) await this.#parts.policyChanged();
       await this.#apply({ ...this.#config, servers: next.servers });
     });
   }

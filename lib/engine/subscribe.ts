@@ -24,6 +24,8 @@ export interface SubscribeCall {
   /** Intent and policy of each server that is asked: a refusal is on record and nothing is sent. */
   readonly guard: (request: Request, work: Handler) => Promise<Json>;
   readonly sight: Sight | undefined;
+  /** Another number after every change of the policy. */
+  readonly policyRevision: () => number;
 }
 
 /** Watches a resource at the server that has it, in the order of declaration; the first that accepts keeps it. */
@@ -64,11 +66,7 @@ async function first(call: SubscribeCall, request: Request, view: View): Promise
     if (server === undefined) continue;
     request.facts.server = name;
     try {
-      let made: Subscription | undefined;
-      await call.guard(amend(request, { server: name }), async () => {
-        made = await watchAt(server, call, request);
-        return NOTHING;
-      });
+      const made = await watchAllowed(server, call, amend(request, { server: name }));
       if (made !== undefined) return made;
     } catch (error) {
       cancellation.throwIfCancelled();
@@ -81,12 +79,30 @@ async function first(call: SubscribeCall, request: Request, view: View): Promise
 
 const NOTHING = Object.freeze({});
 
+/** `undefined` where a layer has answered by itself. */
+async function watchAllowed(
+  server: Server,
+  call: SubscribeCall,
+  request: Request,
+): Promise<Subscription | undefined> {
+  const revision = call.policyRevision();
+  let made: Subscription | undefined;
+  await call.guard(request, async (allowed) => {
+    made = await watchAt(server, call, allowed, revision);
+    return NOTHING;
+  });
+  return made;
+}
+
+/** `revision`: of the policy that has allowed it. */
 async function watchAt(
   server: Server,
-  { uri, listener }: SubscribeCall,
-  { cancellation }: Request,
-): Promise<Subscription> {
+  call: SubscribeCall,
+  request: Request,
+  revision: number,
+): Promise<Subscription | undefined> {
   const { name } = server;
+  const { cancellation } = request;
   await ensureListed(server, 'resources', { cancellation, again: false, knows: () => false });
   cancellation.throwIfCancelled();
   const session = server.connected?.connection.session;
@@ -97,7 +113,9 @@ async function watchAt(
       server: name,
     });
   }
-  return unless(cancellation, server.watched.add(uri, listener));
+  // The policy has changed meanwhile: the new one is asked. What is watched from here on hears of its changes.
+  if (call.policyRevision() !== revision) return watchAllowed(server, call, request);
+  return unless(cancellation, server.watched.add(call.uri, call.listener, request));
 }
 
 async function holdersOf(uri: string, view: View, request: Request): Promise<readonly string[]> {

@@ -44,6 +44,13 @@ export interface Trust {
   readonly guard: (request: Request, work: Handler) => Promise<Json>;
   /** Whether a request may go to yet another server, below the layers. Never throws; `undefined`: always. */
   readonly admits: ((request: Request) => boolean | Promise<boolean>) | undefined;
+  /**
+   * Whether what a request has begun may go on under the policy as it is now; a refusal is on record. A policy that does
+   * not answer within the time of the configuration has refused. Never throws.
+   */
+  goesOn(request: Request): boolean | Promise<boolean>;
+  /** Another number after every change of the policy. */
+  readonly policyRevision: () => number;
   /** Whether a server may ask the host; rejects with `denied`. */
   readonly permit: ((from: Asker, method: string) => void | Promise<void>) | undefined;
   /** A server has listed its tools: compare with what was accepted, before anybody sees them. */
@@ -53,8 +60,8 @@ export interface Trust {
   approve(server: string, tool: string | undefined): void;
   explain(request: Request, located: Request | undefined): Promise<Explanation>;
   verify(): Promise<AuditVerdict>;
-  /** The policy of another configuration; throws `config_invalid` and changes nothing. */
-  reconfigure(next: Config): void;
+  /** The policy of another configuration; throws `config_invalid` and changes nothing. True where there is another now. */
+  reconfigure(next: Config): boolean;
   /** A credential towards a server was obtained, or is sent for the first time. */
   credentialUsed(server: string): void;
   fleetChanged(): void;
@@ -83,6 +90,7 @@ export function createTrust(deps: TrustDeps): Trust {
   const { config, clock, bus, redactor, stages } = deps;
   let engine = policyOf(config, deps.servers);
   let builtIn = isBuiltIn(config);
+  let revision = 0;
   const guarded: PolicyEngine = {
     decide: (query) => (engine as PolicyEngine).decide(query),
     explain: (query) => explained(engine as PolicyEngine, query),
@@ -150,6 +158,18 @@ export function createTrust(deps: TrustDeps): Trust {
             const decision = askPolicy(guarded, query);
             return isThenable(decision) ? decision.then(judge) : judge(decision);
           },
+    goesOn(request) {
+      if (engine === undefined) return true;
+      const query = queryOf(request, undefined);
+      const judge = (decision: Decision): boolean => {
+        if (decision.effect === 'allow') return true;
+        note({ ...denialOf(request, query, decision, false), event: 'subscription ended' });
+        return false;
+      };
+      const decision = askPolicy(guarded, query);
+      return isThenable(decision) ? answered(clock, config.timeoutMs, decision).then(judge) : judge(decision);
+    },
+    policyRevision: () => revision,
     permit: engine === undefined && trail === undefined ? undefined : permitOf(engine && guarded, trail),
     review: (server, tools) => pins?.review(server, tools),
     held: pins === undefined ? undefined : (server, tool) => pins.quarantined(server, tool) !== undefined,
@@ -181,7 +201,7 @@ export function createTrust(deps: TrustDeps): Trust {
       });
     },
     reconfigure(next) {
-      if (next.policy === undefined && next.secure === config.secure) return;
+      if (next.policy === undefined && next.secure === config.secure) return false;
       const another = policyOf(next, deps.servers);
       if (engine === undefined && another !== undefined) {
         throw new TroupeError(
@@ -190,10 +210,12 @@ export function createTrust(deps: TrustDeps): Trust {
           { data: { field: 'policy' } },
         );
       }
-      if (another === undefined) return;
+      if (another === undefined) return false;
       engine = another;
       builtIn = isBuiltIn(next);
+      revision += 1;
       note({ event: 'policy changed' });
+      return true;
     },
     credentialUsed: (server) => note({ event: 'credential used', server, via: deps.credentials(server) }),
     fleetChanged: () => (engine as { renew?: () => void } | undefined)?.renew?.(),
@@ -228,6 +250,25 @@ function noteIn(trail: AuditTrail | undefined, fields: AuditFields): void {
     // Told by the trail's `onError`.
   }
 }
+
+/** The decision, or a refusal where it does not come in time; `askPolicy` never rejects. */
+function answered(clock: Clock, timeoutMs: number, decision: Promise<Decision>): Promise<Decision> {
+  return new Promise((resolve) => {
+    const disarm = clock.after(
+      timeoutMs,
+      () => resolve({ ...SILENT, reason: `no answer in ${timeoutMs} ms` }),
+      {
+        unref: true,
+      },
+    );
+    void decision.then((given) => {
+      disarm();
+      resolve(given);
+    });
+  });
+}
+
+const SILENT = { effect: 'deny', ruleId: 'default:engine-failed', ruleSource: 'default' } as const;
 
 /** Why, for the trail; the caller is told less. */
 function denialOf(request: Request, query: PolicyQuery, decision: Decision, visible: boolean): Json {

@@ -1,6 +1,7 @@
-import { errorText, type TroupeError } from '../core/errors.ts';
+import { errorText, TroupeError } from '../core/errors.ts';
 import type { Json } from '../core/json-rpc.ts';
 import type { Logger } from '../core/ports.ts';
+import type { Request } from '../core/request.ts';
 import type { Session } from '../mcp/session/session.ts';
 
 /** Called with the params of each `notifications/resources/updated` for the resource, and the server it came from. */
@@ -17,6 +18,15 @@ export interface Subscription {
   close(): Promise<void>;
 }
 
+/** One who watches one resource. */
+interface Watcher {
+  readonly tell: ResourceListener;
+  /** As it was when it was allowed. */
+  readonly request: Request;
+  /** Whether it may go on, while that is being decided; never rejects. */
+  verdict: Promise<boolean> | undefined;
+}
+
 /**
  * Watched resources of one server, counted by reference. The set outlives sessions: each new one is told the whole of
  * it, in its era's way.
@@ -24,7 +34,7 @@ export interface Subscription {
 export class WatchedResources {
   readonly #server: string;
   readonly #logger: Logger;
-  readonly #listeners = new Map<string, Set<ResourceListener>>();
+  readonly #listeners = new Map<string, Set<Watcher>>();
   #session: Session | undefined;
   #last: Promise<void> = Promise.resolve();
 
@@ -62,16 +72,16 @@ export class WatchedResources {
     if (this.#session === session) this.#session = undefined;
   }
 
-  /** Begins to watch. Rejects, and forgets, when the server refuses. */
-  async add(uri: string, listener: ResourceListener): Promise<Subscription> {
+  /** Begins to watch on behalf of `request`. Rejects, and forgets, when the server refuses. */
+  async add(uri: string, listener: ResourceListener, request: Request): Promise<Subscription> {
     let set = this.#listeners.get(uri);
     const isNew = set === undefined;
     if (set === undefined) {
       set = new Set();
       this.#listeners.set(uri, set);
     }
-    // A copy of its own, so that one function may watch twice and be ended once.
-    const own: ResourceListener = (update) => listener(update);
+    // An object of its own, so that one function may watch twice and be ended once.
+    const own: Watcher = { tell: listener, request, verdict: undefined };
     set.add(own);
     if (isNew) {
       try {
@@ -81,6 +91,12 @@ export class WatchedResources {
         throw error;
       }
     } else await this.#last;
+    if (!set.has(own)) {
+      throw new TroupeError('denied', `not allowed any more: resources/subscribe ${uri}`, {
+        server: this.#server,
+        data: { reason: 'policy' },
+      });
+    }
     let open = true;
     return {
       uri,
@@ -99,23 +115,56 @@ export class WatchedResources {
     if (typeof uri !== 'string') return;
     for (const [watched, set] of this.#listeners) {
       if (uri !== watched && !uri.startsWith(watched.endsWith('/') ? watched : `${watched}/`)) continue;
-      for (const listener of set) {
-        try {
-          listener({ uri, server: this.#server, params });
-        } catch (error) {
-          this.#logger.warn('a resource listener threw', {
-            server: this.#server,
-            uri,
-            error: errorText(error),
+      for (const watcher of set) {
+        if (watcher.verdict === undefined) this.#tell(watcher, uri, params);
+        else
+          void watcher.verdict.then((allowed) => {
+            if (allowed && set.has(watcher)) this.#tell(watcher, uri, params);
           });
-        }
       }
     }
   }
 
-  #drop(uri: string, listener: ResourceListener): boolean {
+  /**
+   * The policy is another one: whoever may not go on hears nothing from now on, and the server is told where nobody else
+   * watches. While a policy takes its time over someone, updates wait for its answer. `allows` must not throw or reject.
+   */
+  async review(allows: (request: Request) => boolean | Promise<boolean>): Promise<void> {
+    let gone = false;
+    const later: Array<Promise<boolean>> = [];
+    for (const [uri, set] of this.#listeners) {
+      for (const watcher of set) {
+        const allowed = allows(watcher.request);
+        if (allowed === false) gone = this.#drop(uri, watcher) || gone;
+        if (typeof allowed === 'boolean') continue;
+        watcher.verdict = allowed.then((may) => {
+          watcher.verdict = undefined;
+          if (!may) gone = this.#drop(uri, watcher) || gone;
+          return may;
+        });
+        later.push(watcher.verdict);
+      }
+    }
+    await Promise.all(later);
+    // A server that is slow to hear of it holds up nobody: its updates lead nowhere.
+    if (gone) this.#apply().catch(() => {});
+  }
+
+  #tell({ tell }: Watcher, uri: string, params: Json): void {
+    try {
+      tell({ uri, server: this.#server, params });
+    } catch (error) {
+      this.#logger.warn('a resource listener threw', {
+        server: this.#server,
+        uri,
+        error: errorText(error),
+      });
+    }
+  }
+
+  #drop(uri: string, watcher: Watcher): boolean {
     const set = this.#listeners.get(uri);
-    if (set === undefined || !set.delete(listener) || set.size > 0) return false;
+    if (set === undefined || !set.delete(watcher) || set.size > 0) return false;
     this.#listeners.delete(uri);
     return true;
   }

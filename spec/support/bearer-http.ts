@@ -61,6 +61,9 @@ export async function startBearerHttp(refused: ReadonlySet<string> = new Set()):
       case 'resources/subscribe':
         session.watched.add(String(params?.['uri']));
         return {};
+      case 'resources/unsubscribe':
+        session.watched.delete(String(params?.['uri']));
+        return {};
       case 'resources/templates/list':
         return { resourceTemplates: [] };
       default:
