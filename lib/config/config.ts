@@ -502,6 +502,11 @@ export interface Config {
   readonly listTimeoutMs: number;
   /** Connections opened at the same time. */
   readonly startConcurrency: number;
+  /**
+   * Resident memory of the host, bytes, from which on a small helper process starts the servers that follow one that died:
+   * on Linux, starting a child blocks the event loop for 0.1 ms per MB of the host. Infinity: never.
+   */
+  readonly spawnHelperAboveBytes: number;
   /** Absolute. `undefined`: nothing is written anywhere. */
   readonly stateDir: string | undefined;
   /** Tokens of servers are kept below `stateDir`, encrypted. `undefined`: they live in memory. */
@@ -672,6 +677,7 @@ export interface EngineConfig {
   readonly startTimeoutMs?: number | undefined;
   readonly listTimeoutMs?: number | undefined;
   readonly startConcurrency?: number | undefined;
+  readonly spawnHelperAboveBytes?: number | undefined;
   readonly stateDir?: string | undefined;
   /** `{ key }`: 32 bytes or their text, a function, `{ env: 'NAME' }` or `{ keyring }`. */
   readonly vault?: VaultConfig | undefined;

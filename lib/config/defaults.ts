@@ -89,6 +89,13 @@ export const startConcurrency = count(2 * availableParallelism(), 'connections o
   max: Infinity,
 });
 
+/** Starting a child blocks a host of this size for some 15 ms on Linux: 0.1 ms per MB (measured, `mcp/spawn-helper.ts`). */
+export const spawnHelperAboveBytes = bytes(
+  128 * MiB,
+  'resident memory of the host from which on a helper process starts the servers that follow one that died (Linux)',
+  { min: 0, max: Infinity },
+);
+
 export const retry: NumberOptions<RetryConfig> = {
   retries: number(2, 'attempts', 'attempts after the first', { max: 100, whole: true }),
   attemptMs: time(Infinity, 'one attempt of what may be repeated; then the next replica is asked', {
@@ -348,6 +355,7 @@ export const OPTION_ROWS: readonly OptionRow[] = [
   ),
   ...groupRows('engine', 'pool', pool),
   row('engine', 'startConcurrency', '2 per core', startConcurrency.about, startConcurrency.unit),
+  numberRow('engine', 'spawnHelperAboveBytes', spawnHelperAboveBytes),
   row('engine', 'stateDir', 'none', 'the only directory ever written to'),
   row(
     'engine',

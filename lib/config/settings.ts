@@ -51,6 +51,9 @@ export function readSettings(options: Fields, reading: Reading): Settings {
     pool: readGroup(options, 'pool', defaults.pool, defaultsOf(defaults.pool)),
     startConcurrency:
       options.number('startConcurrency', defaults.startConcurrency) ?? defaults.startConcurrency.value,
+    spawnHelperAboveBytes:
+      options.number('spawnHelperAboveBytes', defaults.spawnHelperAboveBytes) ??
+      defaults.spawnHelperAboveBytes.value,
     stateDir:
       stateDir === undefined
         ? undefined

@@ -80,6 +80,8 @@ export interface EngineParts {
   removeServer(name: string, graceMs: number): Promise<void>;
   /** The order of declaration changed. */
   reorder(names: readonly string[]): void;
+  /** Nothing will be launched any more. */
+  closeLauncher(): Promise<void>;
   dispose(): void;
   readonly trust: Trust;
   /** Those of the servers that a principal may know of; rejects with `deadline_exceeded` where the policy does not say. */
@@ -107,7 +109,7 @@ export function compileEngine(config: Config): EngineParts {
   const stages = createStages();
   for (const secret of [...config.servers.flatMap(secretsOf), ...keysOf(config)]) redactor.add(secret);
   const logger = config.logger === undefined ? silentLogger : cleanLogger(config.logger, redactor);
-  const launcher = createLauncher();
+  const launcher = createLauncher({ helperAboveBytes: config.spawnHelperAboveBytes });
   const bus = cleanBus(createEventBus({ logger, now: () => clock.wallTime() }), redactor);
   const servers = new Map<string, Server>();
   for (const warning of config.warnings) logger.warn(warning);
@@ -415,6 +417,7 @@ export function compileEngine(config: Config): EngineParts {
     reorder(names) {
       catalogs.reorder(names);
     },
+    closeLauncher: () => launcher.close(),
     dispose() {
       connections.dispose();
       fleet.changed();

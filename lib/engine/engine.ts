@@ -74,7 +74,10 @@ class TroupeEngine implements Engine {
     this.#supervisor = new Supervisor({
       clock: this.#clock,
       members: () => [...this.#parts.scopes.all()],
-      onStopped: () => this.#parts.dispose(),
+      onStopped: async () => {
+        await this.#parts.closeLauncher();
+        this.#parts.dispose();
+      },
     });
     try {
       for (const server of config.servers) this.#parts.addServer(server);

@@ -1,10 +1,12 @@
-import { spawn, spawnSync, type ChildProcessWithoutNullStreams } from 'node:child_process';
+import { spawn, spawnSync, type SpawnOptions } from 'node:child_process';
 import { readFileSync, statSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
+import type { Socket } from 'node:net';
 import type { Readable, Writable } from 'node:stream';
 import type { Clock } from '../core/clock.ts';
 import { TroupeError, errorText, isTroupeError } from '../core/errors.ts';
 import { groupLives, signalGroup } from './process-group.ts';
+import { HelperGone, SpawnHelper, type SpawnOrder, type StartedChild } from './spawn-helper.ts';
 import { StderrTail } from './stderr-tail.ts';
 import { windowsCommand } from './windows-command.ts';
 
@@ -66,6 +68,16 @@ export interface LaunchedProcess {
 export interface Launcher {
   /** Resolves when the process exists; rejects with `unavailable`, naming the command and what is wrong with it. */
   launch(spec: LaunchSpec): Promise<LaunchedProcess>;
+  /** Nothing will be launched any more; resolves when nothing of the launcher itself is left. Idempotent. */
+  close(): Promise<void>;
+}
+
+export interface LauncherOptions {
+  /**
+   * Resident memory of this process, bytes, from which on those that follow a child that ended by itself are started by a
+   * helper (`spawn-helper.ts`), on Linux. Default: never.
+   */
+  readonly helperAboveBytes?: number;
 }
 
 /** SIGKILL works at once unless the kernel is in the way (a dead network file system); nobody waits for that. */
@@ -83,40 +95,79 @@ const WINDOWS = process.platform === 'win32';
  * can be ended with it; a Ctrl-C in the terminal of the host does not reach it, the end of its stdin does. On Windows
  * `taskkill /T /F` stands for both signals, and what a leader that has exited left behind cannot be found.
  */
-export function createLauncher(): Launcher {
-  return { launch };
+export function createLauncher({ helperAboveBytes = Infinity }: LauncherOptions = {}): Launcher {
+  const helper = new SpawnHelper(startHelper);
+  return {
+    async launch(spec) {
+      try {
+        return new Child(await start(spec, helper), spec, () => {
+          // Where one died, others follow, and itself again. Other systems start children without copying the parent.
+          if (process.platform === 'linux' && process.memoryUsage.rss() >= helperAboveBytes) helper.warm();
+        });
+      } catch (error) {
+        throw isTroupeError(error) ? error : await whyNot(spec, error);
+      }
+    },
+    close: () => helper.close(),
+  };
 }
 
-async function launch(spec: LaunchSpec): Promise<LaunchedProcess> {
-  try {
-    return await new Promise((resolve, reject) => {
-      const child = start(spec);
-      child.once('error', reject);
-      child.once('spawn', () => {
-        child.off('error', reject);
-        resolve(new Child(child, spec));
-      });
-    });
-  } catch (error) {
-    throw isTroupeError(error) ? error : await whyNot(spec, error);
-  }
-}
-
-function start(spec: LaunchSpec): ChildProcessWithoutNullStreams {
+async function start(spec: LaunchSpec, helper: SpawnHelper): Promise<StartedChild> {
   const { command, args, env, cwd } = spec;
   const run = WINDOWS
     ? windowsCommand(command, args, { env, cwd: cwd ?? process.cwd(), isFile, server: spec.server })
     : { command, args, verbatim: false };
-  return spawn(run.command, run.args, {
-    ...(cwd === undefined ? {} : { cwd }),
-    env,
-    shell: false,
-    stdio: ['pipe', 'pipe', 'pipe'],
-    // On Windows this would open a console window, and there are no process groups to lead.
-    detached: !WINDOWS,
-    windowsHide: true,
-    windowsVerbatimArguments: run.verbatim,
+  const order: SpawnOrder = {
+    command: run.command,
+    args: run.args,
+    options: {
+      ...(cwd === undefined ? {} : { cwd }),
+      env,
+      shell: false,
+      // On Windows this would open a console window, and there are no process groups to lead.
+      detached: !WINDOWS,
+      windowsHide: true,
+      windowsVerbatimArguments: run.verbatim,
+    },
+  };
+  if (!helper.ready) return startHere(order);
+  // Its own folder is another one.
+  const there = { ...order, options: { cwd: process.cwd(), ...order.options } };
+  return helper.start(there).catch((error: unknown) => {
+    if (error instanceof HelperGone) return startHere(order);
+    throw error;
   });
+}
+
+function startHere({ command, args, options }: SpawnOrder): Promise<StartedChild> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(command, args, { ...options, stdio: 'pipe' });
+    child.on('error', reject);
+    child.once('spawn', () => {
+      const { pid, stdin, stdout, stderr } = child;
+      if (pid === undefined) reject(new Error('a process without an id'));
+      else
+        resolve({
+          pid,
+          stdin: stdin as Socket,
+          stdout: stdout as Socket,
+          stderr: stderr as Socket,
+          onExit: (listener) => void child.once('exit', listener),
+        });
+    });
+  });
+}
+
+/** Not in the group of the host: a Ctrl-C must leave it as long as the host cleans up. It needs no environment. */
+const HELPER: SpawnOptions = {
+  cwd: '/',
+  env: { ELECTRON_RUN_AS_NODE: '1' },
+  detached: true,
+  stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
+};
+
+function startHelper(text: string): ReturnType<typeof spawn> {
+  return spawn(process.execPath, ['-e', text], HELPER);
 }
 
 function isFile(path: string): boolean {
@@ -164,7 +215,7 @@ class Child implements LaunchedProcess {
   readonly stdin: Writable;
   readonly stdout: Readable;
   readonly exited: Promise<ProcessExit>;
-  readonly #child: ChildProcessWithoutNullStreams;
+  readonly #child: StartedChild;
   readonly #spec: LaunchSpec;
   readonly #stderr: StderrTail;
   #exit: ProcessExit | undefined;
@@ -173,10 +224,9 @@ class Child implements LaunchedProcess {
   #killAt = Infinity;
   #wake: (() => void) | undefined;
 
-  constructor(child: ChildProcessWithoutNullStreams, spec: LaunchSpec) {
+  /** @param onLost told when it ended though nobody asked */
+  constructor(child: StartedChild, spec: LaunchSpec, onLost: () => void) {
     const { stdin, stdout, stderr, pid } = child;
-    if (pid === undefined)
-      throw new TroupeError('internal', 'a process without an id', { server: spec.server });
     this.pid = pid;
     this.stdin = stdin;
     this.stdout = stdout;
@@ -185,17 +235,18 @@ class Child implements LaunchedProcess {
     const tail = new StderrTail(spec.stderrTailBytes);
     this.#stderr = tail;
     // An error event that nobody hears would end the host. Whoever reads and writes adds listeners of its own.
-    for (const emitter of [child, stdin, stdout, stderr]) emitter.on('error', () => {});
+    for (const emitter of [stdin, stdout, stderr]) emitter.on('error', () => {});
     // Always read, or a talkative server blocks.
     stderr.on('data', (chunk: Buffer) => tail.write(chunk));
     alive.add(this);
     this.exited = new Promise((resolve) => {
-      child.once('exit', (code, signal) => {
+      child.onExit((code, signal) => {
         this.#exit = { code, signal };
         // Nobody asked for its end: what it leaves behind serves nobody. Else the ladder goes on with the rest.
         if (this.#ending === undefined) {
           if (!WINDOWS) this.kill();
           alive.delete(this);
+          onLost();
         }
         resolve(this.#exit);
         this.#wake?.();

@@ -17,7 +17,7 @@ export interface SupervisorOptions {
   /** In order of declaration. */
   readonly members: () => readonly Member[];
   /** After the last connection has ended. */
-  readonly onStopped: () => void;
+  readonly onStopped: () => void | Promise<void>;
 }
 
 /** Starts in order, stops in reverse; one member that hangs or dies delays and breaks no other. */
@@ -94,7 +94,7 @@ export class Supervisor {
   async #stopAll(): Promise<void> {
     const members = this.#options.members().toReversed();
     await Promise.allSettled(members.map((member) => member.stop(this.#graceMs)));
-    this.#options.onStopped();
+    await this.#options.onStopped();
   }
 
   #until(

@@ -34,6 +34,7 @@ describe('settings of the engine', () => {
       pool: { maxConnections: 3, idleMs: 5 },
       stateDir: 'state',
       startConcurrency: 1,
+      spawnHelperAboveBytes: 0,
       clock,
       logger,
       random: Math.random,
@@ -45,6 +46,7 @@ describe('settings of the engine', () => {
       pool: { maxConnections: 3, idleMs: 5 },
       stateDir: resolve('state'),
       startConcurrency: 1,
+      spawnHelperAboveBytes: 0,
     });
     expect(config.host.roots).toEqual([{ uri: 'file:///w' }, { uri: 'file:///x', name: 'x' }]);
     expect([config.clock, config.logger, config.random, config.policy, config.interceptors[0]]).toEqual([
@@ -86,6 +88,7 @@ describe('settings of the engine', () => {
     [{ stateDir: '' }, 'stateDir', /empty/],
     [{ timeoutMs: 2 ** 31 }, 'timeoutMs', /2147483647/],
     [{ startConcurrency: 0 }, 'startConcurrency', /1 or more/],
+    [{ spawnHelperAboveBytes: -1 }, 'spawnHelperAboveBytes', /0 or more/],
     [{ clock: { now: () => 1 } }, 'clock', /wallTime/],
     [{ random: 3 }, 'random', /function/],
     [{ logger: console.log }, 'logger', /debug/],

@@ -1,8 +1,13 @@
 import { randomUUID } from 'node:crypto';
-import { readFileSync, readdirSync } from 'node:fs';
+import { existsSync, readFileSync, readdirSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { createClock } from '../../lib/core/clock.ts';
-import { createLauncher, type LaunchSpec, type LaunchedProcess } from '../../lib/mcp/process.ts';
+import {
+  createLauncher,
+  type Launcher,
+  type LaunchSpec,
+  type LaunchedProcess,
+} from '../../lib/mcp/process.ts';
 
 export const PEER = fileURLToPath(new URL('stdio-peer.mjs', import.meta.url));
 const MARKER = 'TROUPE_SPEC_MARKER';
@@ -20,13 +25,17 @@ export interface Nursery {
   settle(count?: number): Promise<void>;
   /** Ends whatever is left; for `afterEach`. */
   clear(): Promise<void>;
+  /** Ends the helper, if there is one; for `afterAll`. */
+  close(): Promise<void>;
 }
 
-export function createNursery(): Nursery {
+/** @param helped whether a helper starts the processes, and not this process */
+export function createNursery(helped = false): Nursery {
   const clock = createClock();
   const marker = randomUUID();
   const env = { PATH: process.env['PATH'] ?? '', [MARKER]: marker };
-  const launcher = createLauncher();
+  const launcher = createLauncher(helped ? { helperAboveBytes: 0 } : {});
+  let helping: Promise<unknown> | undefined = helped ? undefined : Promise.resolve();
   const launched: LaunchedProcess[] = [];
   const nursery: Nursery = {
     clock,
@@ -44,6 +53,8 @@ export function createNursery(): Nursery {
       ...over,
     }),
     async launch(mode, argument = '', over = {}) {
+      helping ??= untilHelped(launcher, nursery.spec());
+      await helping;
       const child = await launcher.launch(nursery.spec({ args: [PEER, mode, String(argument)], ...over }));
       launched.push(child);
       return child;
@@ -61,8 +72,38 @@ export function createNursery(): Nursery {
       for (const pid of nursery.left()) process.kill(pid, 'SIGKILL');
       await nursery.settle();
     },
+    close: () => launcher.close(),
   };
   return nursery;
+}
+
+/** Resolves once the launcher starts children by its helper, with the id of the helper; rejects after 10 s. */
+export async function untilHelped(launcher: Launcher, spec: LaunchSpec): Promise<number> {
+  const end = performance.now() + 10_000;
+  for (;;) {
+    const child = await launcher.launch({ ...spec, command: 'sh', args: ['-c', 'read line; exit 3'] });
+    const parent = parentOf(child.pid);
+    child.stdin.write('\n');
+    await child.exited;
+    if (parent !== process.pid) return parent;
+    if (performance.now() > end) throw new Error('no helper after 10 s');
+    await new Promise((resolve) => void setTimeout(resolve, 20));
+  }
+}
+
+/** Linux only. */
+export function parentOf(pid: number): number {
+  const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
+  return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]);
+}
+
+/** Resolves once no such process is there, zombies included; rejects after 10 s. */
+export async function gone(pid: number): Promise<void> {
+  const end = performance.now() + 10_000;
+  while (existsSync(`/proc/${pid}`)) {
+    if (performance.now() > end) throw new Error(`process ${pid} is still there after 10 s`);
+    await new Promise((resolve) => void setTimeout(resolve, 10));
+  }
 }
 
 /** Linux only: what carries the marker in its environment and is not a zombie (a zombie has no environment). */
