@@ -1,5 +1,6 @@
 import type { ChildProcess, SpawnOptions } from 'node:child_process';
 import type { Socket } from 'node:net';
+import { signalGroup } from './process-group.ts';
 
 /** What the helper is asked to start; sent to it as JSON. */
 export interface SpawnOrder {
@@ -31,6 +32,7 @@ interface Pending {
   readonly resolve: (child: StartedChild) => void;
   readonly reject: (error: unknown) => void;
   readonly pipes: Partial<Record<PipeName, Socket>>;
+  pid: number | undefined;
 }
 
 /**
@@ -87,7 +89,7 @@ export class SpawnHelper {
         return;
       }
       const number = (this.#orders += 1);
-      this.#pending.set(number, { resolve, reject, pipes: {} });
+      this.#pending.set(number, { resolve, reject, pipes: {}, pid: undefined });
       this.#keepAwake();
       // An error here is followed by the end of the channel.
       child.send({ number, ...order }, () => {});
@@ -125,6 +127,7 @@ export class SpawnHelper {
         // A socket reads too: that nothing comes from there any more says nothing of the other direction.
         if (tidings.pipe === 'stdin') socket.resume().allowHalfOpen = true;
         pending.pipes[tidings.pipe] = socket;
+        pending.pid = tidings.pid;
         this.#startedWhenWhole(order, pending, tidings.pid);
       }
     }
@@ -170,7 +173,9 @@ export class SpawnHelper {
     const exits = [...this.#exits.values()];
     this.#pending.clear();
     this.#exits.clear();
-    for (const { reject, pipes } of pending) {
+    for (const { reject, pipes, pid } of pending) {
+      // Started, but what it says will reach nobody.
+      if (pid !== undefined) signalGroup(pid, 'SIGKILL');
       for (const pipe of Object.values(pipes)) pipe.destroy();
       reject(new HelperGone());
     }

@@ -167,6 +167,28 @@ describe('a helper', () => {
     await helper.close();
   });
 
+  it('that ends before it has handed over all pipes leaves no child behind', async () => {
+    // One pipe of three.
+    const helper = new SpawnHelper(() =>
+      node(`process.once('message', ({ number: order, command, args }) => {
+        const child = require('node:child_process').spawn(command, args, { detached: true });
+        process.send({ order, pipe: 'stdin', pid: child.pid }, child.stdin, () => process.exit());
+      });
+      process.send('ready');`),
+    );
+    helper.warm();
+    await until(() => helper.ready);
+    const [command, ...args] = [
+      'env',
+      `TROUPE_SPEC_MARKER=${nursery.env['TROUPE_SPEC_MARKER']}`,
+      'sleep',
+      '60',
+    ];
+    await expect(helper.start({ command, args, options: {} })).rejects.toBeInstanceOf(HelperGone);
+    await nursery.settle();
+    await helper.close();
+  });
+
   it('is gone once it is closed, and not started again', async () => {
     const launcher = launcherAbove(0);
     const helper = await untilHelped(launcher, nursery.spec());
