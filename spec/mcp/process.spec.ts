@@ -332,6 +332,27 @@ describe.each([
       await child.stop();
       expect(await groupLives(child.pid)).toBe(false);
     });
+
+    it('answers many who ask at once', async () => {
+      const children = await Promise.all(
+        Array.from({ length: 4 }, () => nursery.launch('child-of-another-group')),
+      );
+      const groups = await Promise.all(
+        children.map(async ({ stdout }) => {
+          const { params } = (await firstLine(stdout)) as { params: { pid: number } };
+          return params.pid;
+        }),
+      );
+      const live = (): Promise<boolean[]> => Promise.all(groups.map(groupLives));
+      expect(await live()).toEqual([true, true, true, true]);
+      // Zombies, so that only a look tells: their parents are stopped.
+      for (const { pid } of children) process.kill(pid, 'SIGSTOP');
+      for (const [i, group] of groups.entries()) {
+        process.kill(group, 'SIGKILL');
+        await nursery.settle(7 - i);
+        expect(await live()).toEqual(groups.map((_, at) => at > i));
+      }
+    });
   });
 
   describe('cpuTimeMs', () => {
