@@ -54,7 +54,7 @@ const DOORS: Readonly<Record<string, readonly string[]>> = {
   re2js: ['mcp/wire/', 'security/cel.ts'],
   '@marcbachmann/cel-js': ['security/cel.ts'],
   'jsonc-parser': ['config/'],
-  'node:child_process': ['mcp/process.ts'],
+  'node:child_process': ['mcp/process.ts', 'mcp/spawn-helper.ts'],
 };
 
 interface Import {

@@ -3,22 +3,16 @@ import { Attempt, type Link, type StartGate } from '../connection/attempt.ts';
 import { Connection } from '../connection/connection.ts';
 import type { ServerProcess } from '../connection/server-process.ts';
 import type { Cancellation } from '../core/cancellation.ts';
-import type { Clock } from '../core/clock.ts';
 import { TroupeError } from '../core/errors.ts';
 import type { ConnectionState, Emit, ListKind } from '../core/events.ts';
 import type { Json } from '../core/json-rpc.ts';
 import type { Logger, Random } from '../core/ports.ts';
 import type { Stages } from '../core/stages.ts';
-import { compose, type Handler, type Interceptor } from '../core/interceptor.ts';
-import { readAnswer } from '../mcp/authorization/answer.ts';
-import { createCredentials, type Credentials } from '../mcp/authorization/credentials.ts';
-import type { TokenStore } from '../mcp/authorization/token-store.ts';
+import type { Credentials } from '../mcp/authorization/credentials.ts';
 import { LIST_METHODS, type RawList } from '../mcp/session/list.ts';
 import type { Session } from '../mcp/session/session.ts';
 import type { Verdicts } from '../mcp/session/verdicts.ts';
 import type { Validators } from '../mcp/wire/validators.ts';
-import { createCircuitBreaker } from '../resilience/circuit-breaker.ts';
-import { createBulkhead, slots } from '../resilience/bulkhead.ts';
 import { createCache, type Cache } from '../resilience/cache.ts';
 import { createRetryBudget, type RetryBudget } from '../resilience/retry-budget.ts';
 import { createTokenBucket, type TokenBucket } from '../resilience/rate-limit.ts';
@@ -35,13 +29,13 @@ import {
 } from '../supervision/restart-policy.ts';
 import type { Inbound } from './inbound.ts';
 import { CHANGED_LISTS, SessionLists } from './session-lists.ts';
-import { probeSession, watchHealth } from './probe.ts';
 import { candidate, type Replica } from './replica.ts';
+import { ServerCredentials, type ServerCredentialsDeps } from './server-credentials.ts';
+import { closeSessionPath, openSessionPath } from './session-path.ts';
 import { priorOf, verdictKey } from './verdict-key.ts';
 import { WatchedResources } from './watched-resources.ts';
 
-export interface ServerDeps {
-  readonly clock: Clock;
+export interface ServerDeps extends ServerCredentialsDeps {
   readonly random: Random;
   readonly logger: Logger;
   readonly stages: Stages;
@@ -52,12 +46,6 @@ export interface ServerDeps {
   readonly verdicts: Verdicts;
   readonly validators: Validators;
   readonly inbound: Inbound;
-  /** Where tokens of a server outlive the process; undefined: they live in memory. */
-  readonly tokens: ((server: string) => TokenStore) | undefined;
-  /** A token or code of a server that is obtained at run time. */
-  readonly onSecret: (server: string, secret: string) => void;
-  /** The text without any of our secrets. */
-  readonly clean: (text: string) => string;
   /** From which level on log messages are wanted, where the host takes them. */
   readonly logLevel: string | undefined;
   readonly clientInfo: { readonly name: string; readonly version: string };
@@ -88,8 +76,7 @@ export class Server {
   /** Requests towards it; undefined where there is no limit. */
   readonly rate: TokenBucket | undefined;
   readonly #deps: ServerDeps;
-  /** By URL: replicas at one address share tokens and refreshes. */
-  readonly #credentials = new Map<string, Credentials>();
+  readonly #credentials: ServerCredentials;
   #logLevel: string | undefined;
   #stopped = false;
 
@@ -97,6 +84,7 @@ export class Server {
     this.config = config;
     this.#deps = deps;
     this.#logLevel = deps.logLevel;
+    this.#credentials = new ServerCredentials(config, deps);
     this.watched = new WatchedResources(config.name, deps.logger);
     this.replicas = config.replicas.map((replica) => this.#replica(replica));
     const { clock } = deps;
@@ -266,58 +254,18 @@ export class Server {
     );
     await Promise.all(this.replicas.map(({ connection }) => connection.disconnect(graceMs)));
     for (const { connection } of this.replicas) connection.dispose();
-    await Promise.all([...this.#credentials.values()].map((credentials) => credentials.close()));
+    await this.#credentials.close();
   }
 
   /** What the host says to an `auth.required`; without an answer, the connections that wait only try again. */
   async authorize(answer: Json | undefined): Promise<void> {
-    const all = [...new Set(this.replicas.map(({ config }) => this.#credentialsOf(config)))].filter(
-      (credentials) => credentials !== undefined,
-    );
-    if (answer === undefined) {
-      for (const credentials of all) credentials.restart();
-    } else {
-      const [first] = all;
-      if (first === undefined)
-        throw new TroupeError('unsupported', 'only servers with an address take credentials', {
-          server: this.name,
-        });
-      const read = readAnswer(answer, this.name);
-      const state = read.kind === 'token' ? undefined : (read.params.get('state') ?? undefined);
-      const meant =
-        read.kind === 'token' ? all : [all.find((credentials) => credentials.awaits(state)) ?? first];
-      for (const credentials of meant) await credentials.answer(read);
-    }
+    await this.#credentials.answer(answer);
     // One that is still putting its last attempt away goes on a little later.
     const waiting = this.replicas.filter(({ connection }) => connection.state === 'AuthRequired');
     for (const { connection } of waiting) connection.authorized();
     await Promise.all(
       waiting.map(({ connection }) => connection.settled((state) => state !== 'AuthRequired')),
     );
-  }
-
-  #credentialsOf({ where }: ResolvedReplica): Credentials | undefined {
-    if (where.kind !== 'http' && where.kind !== 'websocket') return undefined;
-    const { url, headers } = where;
-    let credentials = this.#credentials.get(url.href);
-    if (credentials === undefined) {
-      const { name, auth, tls, limits, allowInsecure } = this.config;
-      credentials = createCredentials({
-        auth,
-        server: name,
-        url,
-        headers,
-        tls,
-        allowInsecure,
-        limits,
-        clock: this.#deps.clock,
-        store: this.#deps.tokens?.(name),
-        onSecret: (secret) => this.#deps.onSecret(name, secret),
-        clean: this.#deps.clean,
-      });
-      this.#credentials.set(url.href, credentials);
-    }
-    return credentials;
   }
 
   /** Until one stands, or each that was on its way has failed once more: then the server counts as down. */
@@ -408,7 +356,7 @@ export class Server {
     const deps = this.#deps;
     const host = deps.inbound.door(server.name, replica.config.id);
     let leaveGate = (): void => {};
-    const link = deps.link(server, replica.config, () => leaveGate(), this.#credentialsOf(replica.config));
+    const link = deps.link(server, replica.config, () => leaveGate(), this.#credentials.of(replica.config));
     replica.process = link.process;
     return new Attempt({
       link,
@@ -458,7 +406,6 @@ export class Server {
     replica.lastSession = session;
     replica.sessions += 1;
     this.#openPath(replica, session);
-    this.#watchHealth(replica, session);
     lists.start();
     this.#watchAt(session);
     if (this.#logLevel !== undefined && session.era === 'legacy') {
@@ -502,99 +449,26 @@ export class Server {
     };
   }
 
-  /** What a request passes once a session is picked, made with the session and disposed of with it. */
   #openPath(replica: Replica, session: Session): void {
-    const { config } = this;
-    const { clock, random, emit, stages } = this.#deps;
-    const terminal = this.#terminal(replica.config.id, session);
-    replica.path =
-      config.adaptive === undefined ? terminal : compose([this.#adaptiveSlots(replica.config.id)], terminal);
-    if (config.breaker === undefined) return;
-    // Fed by the pool, in the moment in which it books the outcome.
-    const breaker = createCircuitBreaker({
+    const { clock, random, emit, stages, connections } = this.#deps;
+    openSessionPath({
+      server: this.config,
+      replica,
+      session,
       clock,
       random,
-      options: config.breaker,
-      probe: (cancellation) => probeSession(session, cancellation),
-      resume: replica.held,
+      emit,
       stages,
-      onChange: (from, to) => {
-        emit({
-          type: 'breaker.changed',
-          at: clock.wallTime(),
-          server: config.name,
-          connection: replica.config.id,
-          from,
-          to,
-        });
+      connections,
+      onBreaker: () => {
         this.pool.wake();
         this.#deps.onChange(this, replica, replica.connection.state);
       },
     });
-    replica.breaker = breaker;
-    replica.held = undefined;
-  }
-
-  /** AIMD: as many requests at the same time as this session takes without failing or slowing down. */
-  #adaptiveSlots(connection: string): Interceptor {
-    const { adaptive, maxInFlight, admission, name } = this.config;
-    const { clock } = this.#deps;
-    return slots({
-      clock,
-      bulkhead: createBulkhead({
-        clock,
-        name: `replica ${connection}`,
-        server: name,
-        max: maxInFlight,
-        maxQueue: admission.maxQueue,
-        adaptive: { min: adaptive?.min ?? 1 },
-      }),
-    });
-  }
-
-  #terminal(id: string, session: Session): Handler {
-    const { connections } = this.#deps;
-    if (!connections.bounded) return (request) => session.request(request);
-    return (request) => {
-      connections.touch(id);
-      // Once it has settled, the connection may be one that can make room.
-      return session
-        .request(request)
-        .finally(() => connections.waiting > 0 && setImmediate(() => connections.poke()));
-    };
-  }
-
-  #watchHealth(replica: Replica, session: Session): void {
-    const { name, probe } = this.config;
-    if (probe === undefined) return;
-    const { clock, emit } = this.#deps;
-    replica.endWatch = watchHealth({
-      clock,
-      server: name,
-      connection: replica.config.id,
-      session,
-      ...probe,
-      onResult: (result) => {
-        replica.lastProbe = result;
-        emit({
-          type: 'connection.probed',
-          at: result.at,
-          server: name,
-          connection: replica.config.id,
-          ok: result.ok,
-          elapsedMs: result.elapsedMs,
-        });
-      },
-      onDead: (error) => replica.connection.lost(error),
-    });
   }
 
   #sessionEnded(replica: Replica): void {
-    replica.breaker?.dispose();
-    replica.breaker = undefined;
-    replica.path = undefined;
-    replica.endWatch?.();
-    replica.endWatch = undefined;
+    closeSessionPath(replica);
     replica.lists?.dispose();
     replica.lists = undefined;
     if (replica.lastSession === undefined) return;

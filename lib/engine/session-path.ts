@@ -1,0 +1,123 @@
+import type { ResolvedServer } from '../config/config.ts';
+import type { Clock } from '../core/clock.ts';
+import type { Emit } from '../core/events.ts';
+import { compose, type Handler, type Interceptor } from '../core/interceptor.ts';
+import type { Random } from '../core/ports.ts';
+import type { Stages } from '../core/stages.ts';
+import type { Session } from '../mcp/session/session.ts';
+import { createBulkhead, slots } from '../resilience/bulkhead.ts';
+import { createCircuitBreaker } from '../resilience/circuit-breaker.ts';
+import type { ConnectionPool } from '../supervision/pool.ts';
+import { probeSession, watchHealth } from './probe.ts';
+import type { Replica } from './replica.ts';
+
+export interface SessionPathOptions {
+  readonly server: ResolvedServer;
+  readonly replica: Replica;
+  readonly session: Session;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly emit: Emit;
+  readonly stages: Stages;
+  readonly connections: ConnectionPool;
+  /** Its breaker admits more or less than before. */
+  readonly onBreaker: () => void;
+}
+
+/**
+ * Gives a replica what belongs to one session: what a request passes once that is picked, its breaker, and the watch over
+ * its health. `closeSessionPath` takes it away.
+ */
+export function openSessionPath(options: SessionPathOptions): void {
+  const { server, replica } = options;
+  const terminal = terminalOf(options);
+  replica.path = server.adaptive === undefined ? terminal : compose([adaptiveSlots(options)], terminal);
+  openBreaker(options);
+  watch(options);
+}
+
+export function closeSessionPath(replica: Replica): void {
+  replica.breaker?.dispose();
+  replica.breaker = undefined;
+  replica.path = undefined;
+  replica.endWatch?.();
+  replica.endWatch = undefined;
+}
+
+/** Fed by the pool, in the moment in which it books the outcome. */
+function openBreaker(options: SessionPathOptions): void {
+  const { server, replica, session, clock, random, emit, stages, onBreaker } = options;
+  if (server.breaker === undefined) return;
+  replica.breaker = createCircuitBreaker({
+    clock,
+    random,
+    options: server.breaker,
+    probe: (cancellation) => probeSession(session, cancellation),
+    resume: replica.held,
+    stages,
+    onChange: (from, to) => {
+      emit({
+        type: 'breaker.changed',
+        at: clock.wallTime(),
+        server: server.name,
+        connection: replica.config.id,
+        from,
+        to,
+      });
+      onBreaker();
+    },
+  });
+  replica.held = undefined;
+}
+
+/** AIMD: as many requests at the same time as this session takes without failing or slowing down. */
+function adaptiveSlots({ server, replica, clock }: SessionPathOptions): Interceptor {
+  const { adaptive, maxInFlight, admission, name } = server;
+  return slots({
+    clock,
+    bulkhead: createBulkhead({
+      clock,
+      name: `replica ${replica.config.id}`,
+      server: name,
+      max: maxInFlight,
+      maxQueue: admission.maxQueue,
+      adaptive: { min: adaptive?.min ?? 1 },
+    }),
+  });
+}
+
+function terminalOf({ replica, session, connections }: SessionPathOptions): Handler {
+  if (!connections.bounded) return (request) => session.request(request);
+  const { id } = replica.config;
+  return (request) => {
+    connections.touch(id);
+    // Once it has settled, the connection may be one that can make room.
+    return session
+      .request(request)
+      .finally(() => connections.waiting > 0 && setImmediate(() => connections.poke()));
+  };
+}
+
+function watch({ server, replica, session, clock, emit }: SessionPathOptions): void {
+  const { name, probe } = server;
+  if (probe === undefined) return;
+  replica.endWatch = watchHealth({
+    clock,
+    server: name,
+    connection: replica.config.id,
+    session,
+    ...probe,
+    onResult: (result) => {
+      replica.lastProbe = result;
+      emit({
+        type: 'connection.probed',
+        at: result.at,
+        server: name,
+        connection: replica.config.id,
+        ok: result.ok,
+        elapsedMs: result.elapsedMs,
+      });
+    },
+    onDead: (error) => replica.connection.lost(error),
+  });
+}
