@@ -26,6 +26,7 @@ export interface ListPart<T> {
 }
 
 export interface MergedList<T> {
+  /** Frozen: it may be handed out more than once. */
   readonly items: readonly T[];
   readonly failures: readonly ServerFailure[];
   /** How long the whole holds: the shortest of all, less the age of each. 0 where one failed or gave no time. */
@@ -37,15 +38,20 @@ export interface MergedList<T> {
 /**
  * One list of many, in the order given. A failed server is a row in `failures` and takes nothing from the others.
  * `now` (monotonic milliseconds) takes the age of each part off its time; without it the parts count as fresh.
+ * `whole`: the items of all parts one behind the other, where somebody has them already.
  */
-export function mergeLists<T extends object>(parts: readonly ListPart<T>[], now?: number): MergedList<T> {
-  const lists: (readonly T[])[] = [];
+export function mergeLists<T extends object>(
+  parts: readonly ListPart<T>[],
+  now?: number,
+  whole?: readonly T[],
+): MergedList<T> {
+  let anyStale = false;
   const failures: ServerFailure[] = [];
   let ttlMs = parts.length === 0 ? 0 : Infinity;
   let cacheScope: CacheScope = parts.length === 0 ? 'private' : 'public';
   for (const part of parts) {
     const stale = part.stale === true;
-    lists.push(stale ? part.items.map(markStale) : part.items);
+    anyStale ||= stale;
     if (part.failure !== undefined) {
       const error = part.failure;
       failures.push({ server: part.server, code: error.code, message: error.message, error });
@@ -53,7 +59,12 @@ export function mergeLists<T extends object>(parts: readonly ListPart<T>[], now?
     ttlMs = Math.min(ttlMs, stale || part.failure !== undefined ? 0 : remaining(part, now));
     if (part.cacheScope !== 'public') cacheScope = 'private';
   }
-  return { items: joined(lists), failures, ttlMs, cacheScope };
+  const items = whole === undefined || anyStale ? Object.freeze(joined(parts.map(itemsOf))) : whole;
+  return { items, failures, ttlMs, cacheScope };
+}
+
+function itemsOf<T extends object>({ items, stale }: ListPart<T>): readonly T[] {
+  return stale === true ? items.map(markStale) : items;
 }
 
 function remaining(part: ListPart<unknown>, now: number | undefined): number {

@@ -1,7 +1,7 @@
 import { TroupeError } from '../core/errors.ts';
 import type { ListKind } from '../core/events.ts';
 import type { ListPart } from './aggregate.ts';
-import { joined } from './joined.ts';
+import { rejoined, type Joined } from './joined.ts';
 import type { Inventory, InventoryList, ItemOf } from './inventory.ts';
 import { ListSection, type ListedOf } from './list-section.ts';
 import {
@@ -41,6 +41,8 @@ export interface Catalog {
   readonly naming: Naming;
   /** All declared servers, in order of declaration, listed or not. */
   readonly order: readonly string[];
+  /** How many servers have an inventory: `parts` of all servers are as many. */
+  readonly size: number;
   /** What could not be named as wished, or is not one server's own any more, through the change that led here. */
   readonly reports: readonly NameReport[];
   /**
@@ -117,7 +119,8 @@ export function withInventory(catalog: Catalog, server: string, inventory: Inven
   if (!stateOf(catalog).ranks.has(server)) {
     return withInventory(withOrder(catalog, [...catalog.order, server]), server, inventory);
   }
-  const before = stateOf(catalog);
+  const snapshot = snapshotOf(catalog);
+  const before = snapshot.state;
   const entry = before.servers.get(server);
   const sections: Sections = {
     tools: sectionOf('tools', server, inventory.tools, entry),
@@ -139,7 +142,7 @@ export function withInventory(catalog: Catalog, server: string, inventory: Inven
   servers.set(server, { inventory, sections });
   nameAgain(servers, touched);
   const resources = before.resources.change(server, entry?.sections, sections);
-  return new Snapshot({ ...before, servers, names, resources, reports });
+  return new Snapshot({ ...before, servers, names, resources, reports }, snapshot.joined);
 }
 
 /** That server is gone for good, and its names are free. Not for one that is only down: see `staleInventory`. */
@@ -174,7 +177,11 @@ export function withOrder(catalog: Catalog, order: readonly string[]): Catalog {
 }
 
 function stateOf(catalog: Catalog): State {
-  if (catalog instanceof Snapshot) return catalog.state;
+  return snapshotOf(catalog).state;
+}
+
+function snapshotOf(catalog: Catalog): Snapshot {
+  if (catalog instanceof Snapshot) return catalog;
   throw new TroupeError('internal', 'this catalog was not made by createCatalog');
 }
 
@@ -210,14 +217,26 @@ function nameAgain(servers: Map<string, ServerEntry>, touched: ReadonlySet<strin
   }
 }
 
+type JoinedLists = ReadonlyMap<ListKind, Joined<unknown>>;
+const NOTHING_JOINED: JoinedLists = new Map();
+const NOTHING_LISTED: readonly never[] = Object.freeze([]);
+
 class Snapshot implements Catalog {
   readonly state: State;
-  readonly #lists = new Map<ListKind, readonly unknown[]>();
+  readonly #lists = new Map<ListKind, Joined<unknown>>();
+  /** What was joined last in the catalogs before this one. */
+  readonly #earlier: JoinedLists;
   /** By the name as it was asked for, and only what was found: there are at most as many as names that are held. */
   readonly #found = new Map<NamedKind, Map<string, unknown>>();
 
-  constructor(state: State) {
+  constructor(state: State, earlier: JoinedLists = NOTHING_JOINED) {
     this.state = state;
+    this.#earlier = earlier;
+  }
+
+  /** For the catalog after this one: most of it will be the same. */
+  get joined(): JoinedLists {
+    return this.#lists.size === 0 ? this.#earlier : new Map([...this.#earlier, ...this.#lists]);
   }
 
   get naming(): Naming {
@@ -226,6 +245,10 @@ class Snapshot implements Catalog {
 
   get order(): readonly string[] {
     return this.state.order;
+  }
+
+  get size(): number {
+    return this.state.servers.size;
   }
 
   get reports(): readonly NameReport[] {
@@ -256,16 +279,18 @@ class Snapshot implements Catalog {
   }
 
   list<K extends ListKind>(kind: K): readonly ListedOf<K>[] {
-    const known = this.#lists.get(kind);
-    if (known !== undefined) return known as readonly ListedOf<K>[];
-    const items = joined(this.state.order.map((server) => this.listOf(server, kind)));
-    this.#lists.set(kind, Object.freeze(items));
-    return items;
+    let known = this.#lists.get(kind);
+    if (known === undefined) {
+      const lists = this.state.order.map((server) => this.listOf(server, kind));
+      known = rejoined(this.#earlier.get(kind), lists);
+      this.#lists.set(kind, known);
+    }
+    return known.items as readonly ListedOf<K>[];
   }
 
   listOf<K extends ListKind>(server: string, kind: K): readonly ListedOf<K>[] {
     const section = this.#section(server, kind);
-    if (section === undefined) return [];
+    if (section === undefined) return NOTHING_LISTED;
     return section.built ?? section.listed(this.#exposed(server, kind));
   }
 

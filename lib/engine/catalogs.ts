@@ -127,7 +127,8 @@ export function createCatalogs(deps: {
 
     aggregate(kind, outcomes, of) {
       const failed = new Map(outcomes.map(({ server, error }) => [server, error]));
-      const parts = (of?.catalog ?? catalog).parts(kind, [...failed.keys()]).map((part) => {
+      const from = of?.catalog ?? catalog;
+      const parts = from.parts(kind, [...failed.keys()]).map((part) => {
         const error = failed.get(part.server);
         return error === undefined ? part : { ...part, failure: error, stale: true };
       });
@@ -135,6 +136,7 @@ export function createCatalogs(deps: {
       const merged = mergeLists<Json & Listed>(
         [...parts, ...outcomes.flatMap((o) => (listed.has(o.server) ? [] : [missing(o)]))],
         clock.now(),
+        wholeOf(from, kind, parts),
       );
       const held = kind === 'tools' ? deps.trust().held : undefined;
       const items =
@@ -161,6 +163,15 @@ export function createCatalogs(deps: {
       catalog = withOrder(catalog, names);
     },
   };
+}
+
+/** What the parts are together, where nothing of the catalog is missing in them: it is remembered from one list to the next. */
+function wholeOf(
+  catalog: Catalog,
+  kind: ListKind,
+  parts: readonly unknown[],
+): readonly (Json & Listed)[] | undefined {
+  return parts.length === catalog.size ? catalog.list(kind) : undefined;
 }
 
 /** A server that has never listed anything is a failure without items. */

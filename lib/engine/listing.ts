@@ -16,13 +16,17 @@ interface ListingOptions {
   readonly knows: (server: string) => boolean;
 }
 
+/** Whether the catalog knows what the server lists now. Of a thousand servers most have nothing new: they cost no waiting. */
+export function isListed(server: Server, kind: ListKind): boolean {
+  return server.speaker?.lists?.isFresh(kind) === true;
+}
+
 /**
  * Makes sure that the catalog knows the `kind` lists of a server, fetching or waking as needed, inside the request's
  * time. A server that is down is not waited for: its last known items stay, its error is the answer.
  */
 export function ensureListed(server: Server, kind: ListKind, options: ListingOptions): Promise<ListOutcome> {
-  // Of a thousand servers most have nothing new: they cost no waiting.
-  if (!options.again && server.speaker?.lists?.isFresh(kind) === true)
+  if (!options.again && isListed(server, kind))
     return Promise.resolve({ server: server.name, error: undefined });
   return listedAnew(server, kind, options);
 }

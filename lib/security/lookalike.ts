@@ -118,7 +118,7 @@ class Watch implements LookalikeWatch {
   /** By skeleton, in order of coming. */
   readonly #servers = new Map<string, string[]>();
   readonly #tools = new Map<string, Map<string, Known>>();
-  readonly #bySkeleton = new Index((known) => known.skeleton);
+  readonly #bySkeleton = new SkeletonIndex();
   readonly #byExposed = new Index((known) => known.exposed);
   readonly #byPrefix = new Index((known) => known.prefix);
   readonly #told = new Map<string, Set<string>>();
@@ -180,9 +180,7 @@ class Watch implements LookalikeWatch {
 
   #judge(suspect: Known, base: string, found: Lookalike[]): void {
     const { server, name, skeleton, exposed, prefix } = suspect;
-    const like = this.#bySkeleton
-      .get(skeleton)
-      .find((other) => other.server !== server && other.name !== name);
+    const like = this.#bySkeleton.likeButNot(suspect);
     if (like !== undefined) found.push(confusable(suspect, like));
     const owner =
       prefix === undefined ? undefined : this.#servers.get(prefix)?.find((other) => other !== server);
@@ -190,7 +188,7 @@ class Watch implements LookalikeWatch {
     if (owner !== undefined) found.push(prefixed(suspect, { server: owner }));
     else if (whole !== undefined) found.push(prefixed(suspect, whole));
     // The other way round: what was there before reads as what has just come.
-    for (const earlier of this.#bySkeleton.get(exposed))
+    for (const earlier of this.#bySkeleton.all(exposed))
       if (earlier.server !== server && earlier.prefix !== base) found.push(prefixed(earlier, suspect));
     if (withoutHidden(name) !== name) found.push(hidden(suspect));
   }
@@ -239,6 +237,65 @@ class Index {
     const [only] = left;
     if (only === undefined) this.#entries.delete(key);
     else this.#entries.set(key, left.length === 1 ? only : left);
+  }
+}
+
+/** By name, then by server. */
+type Holders = Map<string, Map<string, Known>>;
+
+/**
+ * By skeleton. Nearly every skeleton has one holder: no maps for those. Where a thousand servers have a tool of one name,
+ * they are passed over at once.
+ */
+class SkeletonIndex {
+  readonly #entries = new Map<string, Known | Holders>();
+
+  /** Who was first of those with another name on another server. */
+  likeButNot({ skeleton, server, name }: Known): Known | undefined {
+    const held = this.#entries.get(skeleton);
+    if (!(held instanceof Map)) return held?.server === server || held?.name === name ? undefined : held;
+    for (const [other, holders] of held) {
+      if (other === name) continue;
+      for (const holder of holders.values()) if (holder.server !== server) return holder;
+    }
+    return undefined;
+  }
+
+  *all(skeleton: string): Iterable<Known> {
+    const held = this.#entries.get(skeleton);
+    if (!(held instanceof Map)) {
+      if (held !== undefined) yield held;
+      return;
+    }
+    for (const holders of held.values()) yield* holders.values();
+  }
+
+  add(known: Known): void {
+    const held = this.#entries.get(known.skeleton);
+    if (held === undefined) {
+      this.#entries.set(known.skeleton, known);
+      return;
+    }
+    let holders: Holders;
+    if (held instanceof Map) holders = held;
+    else {
+      holders = new Map([[held.name, new Map([[held.server, held]])]]);
+      this.#entries.set(known.skeleton, holders);
+    }
+    const named = holders.get(known.name);
+    if (named === undefined) holders.set(known.name, new Map([[known.server, known]]));
+    else named.set(known.server, known);
+  }
+
+  remove({ skeleton, name, server }: Known): void {
+    const held = this.#entries.get(skeleton);
+    if (held instanceof Map) {
+      const named = held.get(name);
+      named?.delete(server);
+      if (named?.size === 0) held.delete(name);
+      if (held.size > 0) return;
+    }
+    this.#entries.delete(skeleton);
   }
 }
 

@@ -334,3 +334,55 @@ describe('changes', () => {
     );
   });
 });
+
+describe('a list after many changes', () => {
+  const SERVERS = ['a', 'b', 'c', 'd'];
+  const server = fc.constantFrom(...SERVERS);
+  const tools = fc.uniqueArray(fc.constantFrom('t', 'u', 'v', 'w'), { maxLength: 4 });
+  const change = fc.oneof(
+    fc.record({ kind: fc.constant('lists' as const), server, tools }),
+    fc.record({ kind: fc.constant('stale' as const), server, tools }),
+    fc.record({ kind: fc.constant('gone' as const), server, tools }),
+    fc.record({ kind: fc.constant('last' as const), server, tools }),
+  );
+
+  it('is what it is when it is built from scratch, frozen, and the old ones stay as they were', () => {
+    fc.assert(
+      fc.property(fc.array(fc.tuple(change, fc.boolean()), { maxLength: 12 }), (changes) => {
+        let catalog = createCatalog(SERVERS);
+        const seen: Array<readonly [listed: unknown, copy: unknown]> = [];
+        for (const [{ kind, server: of, tools: names }, look] of changes) {
+          const known = catalog.inventory(of);
+          if (kind === 'lists')
+            catalog = withInventory(catalog, of, inventory(of, { tools: names, prompts: names }));
+          else if (kind === 'gone') catalog = without(catalog, of);
+          else if (kind === 'last')
+            catalog = withOrder(catalog, [...catalog.order.filter((other) => other !== of), of]);
+          else if (known !== undefined)
+            catalog = withInventory(
+              catalog,
+              of,
+              staleInventory(known, new TroupeError('unavailable', 'gone')),
+            );
+          if (!look) continue;
+          for (const what of ['tools', 'prompts'] as const) {
+            const listed = catalog.list(what);
+            expect(listed).toEqual(catalog.order.flatMap((other) => catalog.listOf(other, what)));
+            expect(Object.isFrozen(listed)).toBe(true);
+            expect(catalog.list(what)).toBe(listed);
+            seen.push([listed, structuredClone(listed)]);
+          }
+        }
+        for (const [listed, copy] of seen) expect(listed).toEqual(copy);
+      }),
+    );
+  });
+
+  it('is the same array where something else has changed', () => {
+    const before = withInventory(createCatalog(SERVERS), 'a', inventory('a', { tools: ['t'] }));
+    const listed = before.list('tools');
+    const known = before.inventory('a') as Inventory;
+    const prompts = { ...known.prompts, items: [{ name: 'p' }] };
+    expect(withInventory(before, 'a', { ...known, prompts }).list('tools')).toBe(listed);
+  });
+});

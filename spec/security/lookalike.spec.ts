@@ -169,4 +169,20 @@ describe('look-alikes', () => {
       }),
     );
   });
+
+  it('finds who was first of another name among many of one, and the next when that one is gone', () => {
+    const watch = createLookalikeWatch();
+    for (const server of ['a', 'b', 'c', 'd', 'e']) watch.added(server);
+    const told = (server: string, tools: string[]): string[] =>
+      watch.listed(server, tools).map(({ reason }) => reason);
+    for (const server of ['a', 'b', 'c']) expect(told(server, ['read_file'])).toEqual([]);
+    expect(told('d', ['read-file'])).toEqual(['"read-file" of d looks like "read_file" of a']);
+    watch.forget('a');
+    expect(told('e', ['readFile'])).toEqual(['"readFile" of e looks like "read_file" of b']);
+    // Its own names are nobody else's, and what it does not list any more is not resembled.
+    expect(told('d', ['readFile'])).toEqual(['"readFile" of d looks like "read_file" of b']);
+    for (const server of ['b', 'c']) watch.listed(server, []);
+    expect(told('b', ['read_file'])).toEqual(['"read_file" of b looks like "readFile" of e']);
+    expect(told('d', ['readFile', 'read-file'])).toEqual(['"read-file" of d looks like "readFile" of e']);
+  });
 });
