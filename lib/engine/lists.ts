@@ -77,9 +77,15 @@ async function listAll(
     if (!servers.has(name)) throw new TroupeError('not_found', `no server "${name}"`);
   const asked = [...servers.values()].filter((server) => wanted?.includes(server.name) ?? true);
   const again = request.cache !== 'use';
+  const { sight } = parts.trust;
   const outcomes = await Promise.all(
     asked.map((server) =>
-      ensureListed(server, kind, { cancellation, again, knows: (name) => knows(name, kind) }),
+      ensureListed(server, kind, {
+        cancellation,
+        again,
+        // One that rests is not woken for whoever may use nothing of it.
+        knows: (name) => knows(name, kind) || sight?.rulesOut(name, principal) === true,
+      }),
     ),
   );
   if (cancellation.reason?.code === 'cancelled') throw cancellation.reason;

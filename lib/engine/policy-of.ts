@@ -8,7 +8,7 @@ import {
   type PolicyEngine,
   type PolicyQuery,
 } from '../security/policy-engine.ts';
-import { createPolicy, type PolicyOptions } from '../security/policy.ts';
+import { createPolicy, type PolicyOptions, type RulePolicy } from '../security/policy.ts';
 import type { PolicyRule } from '../security/policy-rule.ts';
 
 export function isBuiltIn({ policy: given }: Config): boolean {
@@ -49,7 +49,7 @@ export function policyOf(
   if (host.sample !== undefined) hostAnswers.push('sampling');
   if (host.elicit !== undefined) hostAnswers.push('elicitation');
   if (host.roots !== undefined) hostAnswers.push('roots');
-  const make = (): PolicyEngine =>
+  const make = (): RulePolicy =>
     createPolicy(rules as readonly PolicyRule[], {
       servers: servers(),
       hostAnswers,
@@ -61,10 +61,11 @@ export function policyOf(
         : { conditions: conditions as NonNullable<PolicyOptions['conditions']> }),
     });
   // Made at once, so that a bad rule is told by `createEngine`; again when the servers are others, at the next question.
-  let made: PolicyEngine | undefined = make();
+  let made: RulePolicy | undefined = make();
   return {
     decide: (query) => (made ??= make()).decide(query),
     explain: (query) => explained((made ??= make()), query),
+    rulesOut: (server, principal) => (made ??= make()).rulesOut(server, principal),
     renew: () => (made = undefined),
   };
 }

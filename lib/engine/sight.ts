@@ -13,6 +13,8 @@ export interface Sight {
   ): (server: string, originalName: string) => boolean;
   /** Nothing of the server may be seen by this principal: it does not exist. A promise where the policy answers later. */
   hides(server: string, principal: Principal | undefined): boolean | Promise<boolean>;
+  /** It is certain, without knowing what the server lists, that the principal may use nothing of it. Never throws. */
+  rulesOut(server: string, principal: Principal | undefined): boolean;
   /** The policy is not the built-in one and may be slow: errors name nothing but what the caller said. */
   readonly vague: boolean;
 }
@@ -66,5 +68,13 @@ export function createSight(deps: {
       return isThenable(answer) ? true : answer;
     },
     hides,
+    rulesOut(server, principal) {
+      try {
+        return engine.rulesOut?.(server, principal) === true;
+      } catch {
+        // It has said nothing; what is listed is judged item by item.
+        return false;
+      }
+    },
   };
 }

@@ -59,7 +59,7 @@ async function first(call: SubscribeCall, request: Request, view: View): Promise
   const { cancellation } = request;
   const { server: named } = request;
   if (named !== undefined && !view.servers.has(named)) throw noServer(named, view, call.sight);
-  const holders = named === undefined ? await holdersOf(call.uri, view, request) : [named];
+  const holders = named === undefined ? await holdersOf(call, view, request) : [named];
   let refusal: TroupeError | undefined;
   for (const name of holders) {
     const server = view.servers.get(name);
@@ -118,10 +118,16 @@ async function watchAt(
   return unless(cancellation, server.watched.add(call.uri, call.listener, request));
 }
 
-async function holdersOf(uri: string, view: View, request: Request): Promise<readonly string[]> {
+async function holdersOf(
+  { uri, sight }: SubscribeCall,
+  view: View,
+  request: Request,
+): Promise<readonly string[]> {
   const listed = listedBy(uri, view);
   if (listed.length > 0) return listed;
-  const unknown = [...view.servers.values()].filter((server) => !view.knows(server.name, 'resources'));
+  const unknown = [...view.servers.values()].filter(
+    ({ name }) => !view.knows(name, 'resources') && sight?.rulesOut(name, request.principal) !== true,
+  );
   await Promise.all(
     unknown.map((server) =>
       ensureListed(server, 'resources', {

@@ -94,6 +94,7 @@ export function createTrust(deps: TrustDeps): Trust {
   const guarded: PolicyEngine = {
     decide: (query) => (engine as PolicyEngine).decide(query),
     explain: (query) => explained(engine as PolicyEngine, query),
+    rulesOut: (server, principal) => engine?.rulesOut?.(server, principal) === true,
   };
   const sight =
     engine === undefined

@@ -86,6 +86,11 @@ export interface Explanation extends Decision {
 export interface PolicyEngine {
   decide(query: PolicyQuery): Decision | Promise<Decision>;
   explain?(query: PolicyQuery): Explanation | Promise<Explanation>;
+  /**
+   * True where it is certain that the principal may use nothing of the server, whatever is asked: a lazy server is then not
+   * woken for its lists. Absent, or anything but true: it may.
+   */
+  rulesOut?(server: string, principal: Principal | undefined): boolean;
 }
 
 /** Asks an engine and never throws: what is not a clear yes is a no. */

@@ -43,10 +43,16 @@ export interface Asked {
 
 /** Does the rule apply, its `when` aside? */
 export function applies(rule: CompiledRule, asked: Asked): boolean {
-  const { query, who } = asked;
+  const { query } = asked;
   if (rule.servers !== undefined && !serverFits(rule, asked)) return false;
   if (rule.named && !subjectFits(rule, asked)) return false;
   if (!familyFits(rule, query)) return false;
+  return whoFits(rule, asked);
+}
+
+/** Is the rule for this principal? */
+export function whoFits(rule: CompiledRule, asked: Asked): boolean {
+  const { who } = asked;
   if (rule.principals !== undefined && !rule.principals(who.id)) return false;
   if (rule.roles !== undefined && !hasRole(rule.roles, who)) return false;
   return rule.capabilities === undefined || rule.capabilities.every((capability) => holds(asked, capability));

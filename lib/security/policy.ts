@@ -7,6 +7,7 @@ import type { Decision, Explanation, HostOperation, PolicyEngine, PolicyQuery } 
 import { nearestRules } from './policy-explain.ts';
 import { applies, traitsOf } from './policy-match.ts';
 import type { Asked } from './policy-match.ts';
+import { ruledOut } from './policy-reach.ts';
 import { compileRule } from './policy-rule.ts';
 import type { CompiledRule, PolicyRule } from './policy-rule.ts';
 import { normaliseUri } from './uri.ts';
@@ -41,6 +42,7 @@ export interface PolicyOptions {
 export interface RulePolicy extends PolicyEngine {
   decide(query: PolicyQuery): Decision;
   explain(query: PolicyQuery): Explanation;
+  rulesOut(server: string, principal: Principal | undefined): boolean;
 }
 
 /** Id of the embedding host in rules; no principal from outside can bear an id that begins with `@`. */
@@ -57,6 +59,7 @@ interface Bucket {
 const MAX_ATTRIBUTE = 8192;
 const URIS_REMEMBERED = 256;
 
+const NO_RULES: Bucket = { deny: [], allow: [], resources: false };
 const NO_RULE = fixed('deny', 'default:deny', 'no rule allows it');
 const UNKNOWN_OPERATION = fixed('deny', 'default:unknown-operation', 'the operation is not known');
 const BAD_PRINCIPAL = fixed(
@@ -152,6 +155,10 @@ function rulePolicy(
       return 'effect' in asked
         ? none
         : { ...decision, ...nearestRules(compiled, asked, familyOf(query.operation)) };
+    },
+    rulesOut(server, principal) {
+      const asked = ask({ operation: 'server.connect', server, principal }, false);
+      return 'effect' in asked || ruledOut((operation) => index.get(operation) ?? NO_RULES, grants, asked);
     },
   };
 }
