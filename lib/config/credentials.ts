@@ -1,4 +1,5 @@
 import { Buffer } from 'node:buffer';
+import { checkedAuthorities } from './authorities.ts';
 import type { TlsConfig } from './config.ts';
 import { below, invalid, kindOf, type At, type Fields } from './fields.ts';
 import { absolute, expanded, fileText, type Reading } from './reading.ts';
@@ -38,11 +39,12 @@ export function readTls(parent: Fields, allowInsecure: boolean, reading: Reading
 function readAuthorities(fields: Fields, reading: Reading): readonly string[] | undefined {
   const written = fields.get('ca');
   const given = Array.isArray(written) ? (written as unknown[]) : written === undefined ? [] : [written];
-  const texts = given.map((item, i) =>
-    pem(item, Array.isArray(written) ? below(fields.place('ca'), i) : fields.place('ca'), reading),
-  );
+  const texts = given.map((item, i) => {
+    const at = Array.isArray(written) ? below(fields.place('ca'), i) : fields.place('ca');
+    return checkedAuthorities(pem(item, at, reading), at);
+  });
   const file = pemFile(fields, 'caFile', reading);
-  if (file !== undefined) texts.push(file);
+  if (file !== undefined) texts.push(checkedAuthorities(file, fields.place('caFile')));
   return texts.length === 0 ? undefined : Object.freeze(texts);
 }
 

@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from '@jest/globals';
+import { CA_CERT } from '../support/http-certificates.ts';
 import { invalidAt, resolved, serverRefusal } from '../support/config-expectations.ts';
 
 const url = 'https://h';
@@ -10,24 +11,32 @@ const PEM = '-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----\n';
 describe('tls', () => {
   const folder = mkdtempSync(join(tmpdir(), 'troupe-tls-'));
   const caFile = join(folder, 'ca.pem');
-  writeFileSync(caFile, PEM);
+  writeFileSync(caFile, CA_CERT);
+  writeFileSync(join(folder, 'damaged.pem'), `# ours\n${CA_CERT}${PEM}${CA_CERT}`);
   writeFileSync(join(folder, 'der'), '0\u0082');
   afterAll(() => rmSync(folder, { recursive: true }));
 
   it('takes text, bytes and files', () => {
     const tls = resolved({
       url,
-      tls: { ca: [PEM, Buffer.from(PEM)], caFile, cert: PEM, key: PEM, passphrase: 'p', servername: 'n' },
+      tls: {
+        ca: [CA_CERT, Buffer.from(CA_CERT)],
+        caFile,
+        cert: PEM,
+        key: PEM,
+        passphrase: 'p',
+        servername: 'n',
+      },
     }).tls;
     expect(tls).toEqual({
-      ca: [PEM, PEM, PEM],
+      ca: [CA_CERT, CA_CERT, CA_CERT],
       cert: PEM,
       key: PEM,
       passphrase: 'p',
       servername: 'n',
       rejectUnauthorized: true,
     });
-    expect(resolved({ url, tls: { ca: PEM } }).tls?.ca).toEqual([PEM]);
+    expect(resolved({ url, tls: { ca: CA_CERT } }).tls?.ca).toEqual([CA_CERT]);
     expect(resolved({ url }).tls).toBeUndefined();
   });
 
@@ -42,7 +51,10 @@ describe('tls', () => {
 
   it.each([
     [{ ca: 'x' }, 'tls.ca', /no PEM/],
-    [{ ca: [PEM, 'x'] }, 'tls.ca[1]', /no PEM/],
+    [{ ca: [CA_CERT, 'x'] }, 'tls.ca[1]', /no PEM/],
+    [{ ca: PEM }, 'tls.ca', /certificate 1 of 1 is damaged/],
+    [{ ca: [CA_CERT, Buffer.from(CA_CERT + PEM)] }, 'tls.ca[1]', /certificate 2 of 2 is damaged/],
+    [{ caFile: join(folder, 'damaged.pem') }, 'tls.caFile', /certificate 2 of 3 is damaged/],
     [{ ca: 3 }, 'tls.ca', /is 3/],
     [{ caFile: '/nowhere.pem' }, 'tls.caFile', /does not exist/],
     [{ caFile: join(folder, 'der') }, 'tls.caFile', /no PEM/],

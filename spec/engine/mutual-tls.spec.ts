@@ -89,6 +89,60 @@ describe('mutual TLS', () => {
     expect(guests).toEqual([]);
   });
 
+  /** The text with one character of the base64 of its n-th certificate turned into another. */
+  const damaged = (bundle: string, n: number): string => {
+    let at = -1;
+    for (let i = 0; i < n; i++) at = bundle.indexOf('-----BEGIN CERTIFICATE-----', at + 1);
+    at += '-----BEGIN CERTIFICATE-----\n'.length;
+    return `${bundle.slice(0, at)}A${bundle.slice(at + 1)}`;
+  };
+  const BUNDLE = `# of the house\n${SERVER_CERT}\nof old\n${CLIENT_CERT}${CA_CERT}`;
+
+  it('trusts every authority of a bundle, whatever stands between them', async () => {
+    const engine = await started({ ca: BUNDLE, cert: CLIENT_CERT, key: CLIENT_KEY });
+    expect(engine.connection('sealed').state).toBe('Connected');
+  });
+
+  it.each([
+    ['the first', damaged(BUNDLE, 1), 'certificate 1 of 3 is damaged'],
+    ['one in the middle', damaged(BUNDLE, 2), 'certificate 2 of 3 is damaged'],
+    ['the last', damaged(BUNDLE, 3), 'certificate 3 of 3 is damaged'],
+    ['one that was cut off', BUNDLE.slice(0, -40), 'certificate 3 of 3 has no end'],
+    [
+      'one without its last line',
+      BUNDLE.replace('-----END CERTIFICATE-----', ''),
+      'certificate 1 of 3 has no end',
+    ],
+    [
+      'one without its first line',
+      BUNDLE.replace('-----BEGIN CERTIFICATE-----', ''),
+      'certificate 1 of 3 has no beginning',
+    ],
+    [
+      'one whose first line is damaged',
+      BUNDLE.replace('-----BEGIN', '----BEGIN'),
+      'certificate 1 of 3 has no beginning',
+    ],
+    [
+      'one that is empty',
+      BUNDLE.replace(/(BEGIN CERTIFICATE-----)[^-]+/, '$1\n'),
+      'certificate 1 of 3 is damaged',
+    ],
+    ['a key instead', CLIENT_KEY, 'holds no certificate'],
+  ])('refuses a bundle with %s, and says which', (_what, ca, problem) => {
+    let refusal: unknown;
+    try {
+      make({ servers: { sealed: { url, tls: { ca } } } });
+    } catch (error) {
+      refusal = error;
+    }
+    expect(refusal).toMatchObject({ code: 'config_invalid', server: 'sealed' });
+    const { message } = refusal as Error;
+    expect(message).toContain('tls.ca');
+    expect(message).toContain(problem);
+    for (const line of ca.split('\n').filter((text) => text.length > 40)) expect(message).not.toContain(line);
+  });
+
   it('tells a key that belongs to another certificate before anything is sent', async () => {
     const engine = await started({ ca: CA_CERT, cert: CLIENT_CERT, key: SERVER_KEY });
     const [row] = engine.fleet.connections;
