@@ -1,8 +1,11 @@
 import type { ResolvedReplica, ResolvedServer } from '../config/config.ts';
 import type { Connection } from '../connection/connection.ts';
 import type { ServerProcess } from '../connection/server-process.ts';
+import type { Availability } from '../core/availability.ts';
 import { TroupeError } from '../core/errors.ts';
-import type { Handler } from '../core/interceptor.ts';
+import type { ConnectionState } from '../core/events.ts';
+import type { Handler, Response } from '../core/interceptor.ts';
+import type { Request } from '../core/request.ts';
 import type { Session } from '../mcp/session/session.ts';
 import type { CircuitBreaker, HeldBreaker } from '../resilience/circuit-breaker.ts';
 import type { Candidate } from '../routing/pool.ts';
@@ -34,52 +37,76 @@ export interface Replica {
 
 /** A replica as the pool sees it; what may change is read when it is needed. */
 export function candidate(replica: Replica, server: ResolvedServer): Candidate {
-  const { config, connection } = replica;
-  return {
-    id: config.id,
-    weight: config.weight,
-    tier: config.tier,
-    slots: server.maxInFlight,
-    get availability() {
-      if (connection.session === undefined || replica.breaker?.admits === false) return 'impossible';
-      return replica.odd ? 'suspect' : 'usable';
-    },
-    /** A legacy session is the server's memory of us; a modern server has none. */
-    get epoch() {
-      return replica.lastSession?.era === 'legacy' ? replica.sessions : undefined;
-    },
-    get error() {
-      return connection.error;
-    },
-    get blocked() {
-      const { breaker } = replica;
-      if (breaker === undefined || breaker.admits || connection.session === undefined) return undefined;
-      return new TroupeError('circuit_open', `the circuit breaker is ${breaker.state}`, {
-        server: server.name,
-        connection: config.id,
-        retryAfterMs: breaker.retryAfterMs,
-      });
-    },
-    get state() {
-      return connection.state;
-    },
-    get health() {
-      return replica.breaker;
-    },
-    /**
-     * The end of the path: the request goes to the present session. "Ready?" is asked once more; if the session was
-     * lost since the pick, the error is `unsent` and another replica is picked.
-     */
-    handle(request) {
-      if (replica.path !== undefined) return replica.path(request);
-      return Promise.reject(
-        new TroupeError('unavailable', `the connection is ${connection.state}`, {
-          server: server.name,
-          connection: config.id,
-          attempt: request.attempt,
-          cause: connection.error,
-        }),
-      );
-    },
-  };
+  return new ReplicaCandidate(replica, server);
+}
+
+/** A class, so that all replicas of all servers share one set of getters; they are read at every pick. */
+class ReplicaCandidate implements Candidate {
+  readonly id: string;
+  readonly weight: number;
+  readonly tier: number;
+  readonly slots: number;
+  readonly #replica: Replica;
+  readonly #server: string;
+
+  constructor(replica: Replica, server: ResolvedServer) {
+    const { id, weight, tier } = replica.config;
+    this.id = id;
+    this.weight = weight;
+    this.tier = tier;
+    this.slots = server.maxInFlight;
+    this.#replica = replica;
+    this.#server = server.name;
+  }
+
+  get availability(): Availability {
+    const { connection, breaker, odd } = this.#replica;
+    if (connection.session === undefined || breaker?.admits === false) return 'impossible';
+    return odd ? 'suspect' : 'usable';
+  }
+
+  /** A legacy session is the server's memory of us; a modern server has none. */
+  get epoch(): number | undefined {
+    const { lastSession, sessions } = this.#replica;
+    return lastSession?.era === 'legacy' ? sessions : undefined;
+  }
+
+  get error(): TroupeError | undefined {
+    return this.#replica.connection.error;
+  }
+
+  get blocked(): TroupeError | undefined {
+    const { breaker, connection } = this.#replica;
+    if (breaker === undefined || breaker.admits || connection.session === undefined) return undefined;
+    return new TroupeError('circuit_open', `the circuit breaker is ${breaker.state}`, {
+      server: this.#server,
+      connection: this.id,
+      retryAfterMs: breaker.retryAfterMs,
+    });
+  }
+
+  get state(): ConnectionState {
+    return this.#replica.connection.state;
+  }
+
+  get health(): CircuitBreaker | undefined {
+    return this.#replica.breaker;
+  }
+
+  /**
+   * The end of the path: the request goes to the present session. "Ready?" is asked once more; if the session was
+   * lost since the pick, the error is `unsent` and another replica is picked.
+   */
+  handle(request: Request): Promise<Response> {
+    const { path, connection } = this.#replica;
+    if (path !== undefined) return path(request);
+    return Promise.reject(
+      new TroupeError('unavailable', `the connection is ${connection.state}`, {
+        server: this.#server,
+        connection: this.id,
+        attempt: request.attempt,
+        cause: connection.error,
+      }),
+    );
+  }
 }

@@ -202,8 +202,9 @@ class Store {
   readonly #ttlMs: number;
   readonly #maxTtlMs: number;
   readonly #staleMs: number;
-  readonly #entries: LRUCache<string, Entry>;
-  readonly #keysOfUri = new Map<string, Set<string>>();
+  /** Both made with the first result that is kept: most servers are only called, and an empty one takes 2 kB. */
+  #entries: LRUCache<string, Entry> | undefined;
+  #keysOfUri: Map<string, Set<string>> | undefined;
 
   constructor(clock: Clock, rule: CacheRule, staleMs: number, maxTtlMs: number) {
     this.#clock = clock;
@@ -211,31 +212,36 @@ class Store {
     this.#maxTtlMs = Math.min(maxTtlMs, MAX_TTL_MS);
     this.#staleMs = staleMs;
     this.maxBytes = Math.min(Math.floor(rule.maxBytes), Number.MAX_SAFE_INTEGER);
-    this.#entries = new LRUCache({
+  }
+
+  #made(): LRUCache<string, Entry> {
+    this.#entries ??= new LRUCache({
       maxSize: Math.max(1, this.maxBytes),
       dispose: (entry, key) => this.#forgetUri(entry, key),
     });
+    return this.#entries;
   }
 
   get size(): number {
-    return this.#entries.size;
+    return this.#entries?.size ?? 0;
   }
 
   get bytes(): number {
-    return this.#entries.calculatedSize;
+    return this.#entries?.calculatedSize ?? 0;
   }
 
   /** The entry of this principal, else the public one; possibly stale, never beyond use. */
   find(request: Request): Entry | undefined {
+    if (this.#entries === undefined) return undefined;
     const key = requestKey(request);
     if (key === undefined) return undefined;
     return this.#live(privateKey(key, request)) ?? this.#live(publicKey(key));
   }
 
   #live(key: string): Entry | undefined {
-    const entry = this.#entries.get(key);
+    const entry = this.#entries?.get(key);
     if (entry === undefined || this.#clock.now() < entry.keepUntil) return entry;
-    this.#entries.delete(key);
+    this.#entries?.delete(key);
     return undefined;
   }
 
@@ -248,7 +254,7 @@ class Store {
     const key = response['cacheScope'] === 'public' ? publicKey(base) : privateKey(base, request);
     const size = text.length + key.length + ENTRY_OVERHEAD_BYTES;
     if (size > this.maxBytes) {
-      this.#entries.delete(key);
+      this.#entries?.delete(key);
       return;
     }
     const freshUntil = this.#clock.now() + ttlMs;
@@ -261,7 +267,7 @@ class Store {
       method: request.method,
       uri: typeof uri === 'string' ? uri : undefined,
     };
-    this.#entries.set(key, entry, { size });
+    this.#made().set(key, entry, { size });
     this.#rememberUri(entry, key);
   }
 
@@ -275,20 +281,19 @@ class Store {
   /** Forgets the results of one method, or all. */
   drop(method?: string): void {
     this.epoch++;
-    if (method === undefined) {
-      this.#entries.clear();
-      return;
-    }
-    for (const [key, entry] of this.#entries) if (entry.method === method) this.#entries.delete(key);
+    const entries = this.#entries;
+    if (method === undefined) entries?.clear();
+    else for (const [key, entry] of entries ?? []) if (entry.method === method) entries?.delete(key);
   }
 
   dropUri(uri: string): void {
     this.epoch++;
-    for (const key of this.#keysOfUri.get(uri) ?? []) this.#entries.delete(key);
+    for (const key of this.#keysOfUri?.get(uri) ?? []) this.#entries?.delete(key);
   }
 
   #rememberUri({ uri }: Entry, key: string): void {
     if (uri === undefined) return;
+    this.#keysOfUri ??= new Map<string, Set<string>>();
     const keys = this.#keysOfUri.get(uri);
     if (keys === undefined) this.#keysOfUri.set(uri, new Set([key]));
     else keys.add(key);
@@ -296,8 +301,8 @@ class Store {
 
   #forgetUri({ uri }: Entry, key: string): void {
     if (uri === undefined) return;
-    const keys = this.#keysOfUri.get(uri);
-    if (keys?.delete(key) === true && keys.size === 0) this.#keysOfUri.delete(uri);
+    const keys = this.#keysOfUri?.get(uri);
+    if (keys?.delete(key) === true && keys.size === 0) this.#keysOfUri?.delete(uri);
   }
 }
 

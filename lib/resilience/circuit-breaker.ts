@@ -80,7 +80,15 @@ const NEVER_MS = 2_147_483_647;
 /** One error for all failures: opossum wants one, nobody reads it, a fresh stack costs microseconds. */
 const FAILED = new Error('reported failure');
 
+const NO_SUCCESSES: number[] = [];
+
 const nothing = (): void => {};
+
+function addSuccesses(bucket: Opossum.Bucket | undefined, count: number): void {
+  if (bucket === undefined) return;
+  bucket.fires += count;
+  bucket.successes += count;
+}
 
 /** What opossum runs: the outcome is known already. It throws at once, so that an opening is visible at once. */
 const settled = (failed: boolean): Promise<void> => {
@@ -99,8 +107,11 @@ class ReportedBreaker implements CircuitBreaker {
   readonly #init: CircuitBreakerInit;
   readonly #stages: Stages;
   readonly #bucketMs: number;
-  #opossum: Opossum<[boolean], void>;
-  #window = new EventEmitter();
+  /** While closed there is none before the first failure: until then a count of successes is all there is to keep. */
+  #opossum: Opossum<[boolean], void> | undefined;
+  #window: EventEmitter | undefined;
+  /** Successes of the buckets before the present one, the latest first; opossum gets them when it is made. */
+  #earlier: number[] = NO_SUCCESSES;
   #bucketSince: number;
   #successes = 0;
   #failuresInARow = 0;
@@ -119,7 +130,6 @@ class ReportedBreaker implements CircuitBreaker {
     this.#stages = init.stages ?? createStages();
     this.#bucketMs = init.options.windowMs / BUCKETS;
     this.#bucketSince = init.clock.now();
-    this.#opossum = this.#instance('closed');
     if (init.resume !== undefined) this.#resume(init.resume);
   }
 
@@ -146,8 +156,9 @@ class ReportedBreaker implements CircuitBreaker {
   get samples(): { settled: number; failed: number } {
     if (this.#state !== 'closed' || this.#disposed) return { settled: 0, failed: 0 };
     this.#rotate();
-    const { fires, failures } = this.#opossum.stats;
-    return { settled: fires + this.#successes, failed: failures };
+    const earlier = this.#earlier.reduce((sum, count) => sum + count, this.#successes);
+    const { fires, failures } = this.#opossum?.stats ?? { fires: 0, failures: 0 };
+    return { settled: fires + earlier, failed: failures };
   }
 
   report(outcome: Outcome, generation: number, now?: number): void {
@@ -167,14 +178,13 @@ class ReportedBreaker implements CircuitBreaker {
     if (this.#disposed) return;
     this.#disposed = true;
     this.#disarm();
-    this.#opossum.shutdown();
+    this.#opossum?.shutdown();
     this.#probing?.cancel(new TroupeError('stopped', 'the circuit breaker was disposed'));
     this.#probing = undefined;
   }
 
   #resume({ openUntil, openings }: HeldBreaker): void {
     const { clock } = this.#init;
-    this.#opossum.shutdown();
     this.#openings = openings;
     this.#openUntil = openUntil;
     this.#state = 'open';
@@ -186,8 +196,8 @@ class ReportedBreaker implements CircuitBreaker {
 
   #failed(): void {
     this.#failuresInARow++;
-    this.#countSuccesses();
-    const opossum = this.#opossum;
+    const opossum = (this.#opossum ??= this.#instance('closed'));
+    this.#countSuccesses(opossum);
     opossum.fire(true).catch(nothing);
     // It keeps a latency per failure although percentiles are off.
     const bucket = opossum.status.window[0];
@@ -195,30 +205,33 @@ class ReportedBreaker implements CircuitBreaker {
     if (this.#state === 'closed' && this.#failuresInARow >= this.#init.options.consecutive) opossum.open();
   }
 
-  #countSuccesses(): void {
-    const bucket = this.#opossum.status.window[0];
-    if (bucket === undefined || this.#successes === 0) return;
-    bucket.fires += this.#successes;
-    bucket.successes += this.#successes;
+  #countSuccesses({ status }: Opossum<[boolean], void>): void {
+    if (this.#successes > 0) addSuccesses(status.window[0], this.#successes);
     this.#successes = 0;
+    this.#earlier.forEach((count, i) => addSuccesses(status.window[i + 1], count));
+    this.#earlier = NO_SUCCESSES;
   }
 
   /** Moves the window on by the time that has passed since it was last looked at; so it needs no interval. */
   #rotate(now = this.#init.clock.now()): void {
     const elapsed = now - this.#bucketSince;
     if (elapsed < this.#bucketMs) return;
-    this.#countSuccesses();
+    const opossum = this.#opossum;
+    if (opossum !== undefined) this.#countSuccesses(opossum);
     const steps = Math.floor(elapsed / this.#bucketMs);
     this.#bucketSince += steps * this.#bucketMs;
-    for (let i = 0; i < Math.min(steps, BUCKETS); i++) this.#window.emit('rotate');
+    for (let i = 0; i < Math.min(steps, BUCKETS); i++) {
+      if (opossum !== undefined) this.#window?.emit('rotate');
+      else {
+        this.#earlier = [this.#successes, ...this.#earlier.slice(0, BUCKETS - 2)];
+        this.#successes = 0;
+      }
+    }
   }
 
   #instance(state: 'closed' | 'half-open'): Opossum<[boolean], void> {
     const { minSamples, failureRatio, windowMs } = this.#init.options;
     this.#window = new EventEmitter();
-    this.#bucketSince = this.#init.clock.now();
-    this.#successes = 0;
-    this.#failuresInARow = 0;
     const options: Opossum.Options<[boolean]> & { state?: { closed: boolean; halfOpen: boolean } } = {
       name: 'replica',
       timeout: false,
@@ -239,10 +252,18 @@ class ReportedBreaker implements CircuitBreaker {
     return opossum;
   }
 
+  /** Nothing of what was before counts. */
+  #begin(): void {
+    this.#bucketSince = this.#init.clock.now();
+    this.#successes = 0;
+    this.#earlier = NO_SUCCESSES;
+    this.#failuresInARow = 0;
+  }
+
   #onOpen(): void {
     const { clock, random, options } = this.#init;
     // Takes its timer away; the next state gets a new instance.
-    this.#opossum.shutdown();
+    this.#opossum?.shutdown();
     if (this.#state === 'closed' && clock.now() - this.#closedAt >= options.openMaxMs) this.#openings = 0;
     const openMs =
       Math.min(options.openMaxMs, options.openMs * options.openFactor ** this.#openings) *
@@ -255,13 +276,15 @@ class ReportedBreaker implements CircuitBreaker {
 
   #onHalfOpen(): void {
     this.#opossum = this.#instance('half-open');
+    this.#begin();
     this.#enter('half-open');
     void this.#probe();
   }
 
   #onClose(): void {
-    this.#opossum.shutdown();
-    this.#opossum = this.#instance('closed');
+    this.#opossum?.shutdown();
+    this.#opossum = undefined;
+    this.#begin();
     this.#closedAt = this.#init.clock.now();
     this.#enter('closed');
   }
@@ -281,7 +304,7 @@ class ReportedBreaker implements CircuitBreaker {
       if (this.#probing !== cancellation) return;
       this.#probing = undefined;
       this.#disarm();
-      this.#opossum.fire(failed).catch(nothing);
+      this.#opossum?.fire(failed).catch(nothing);
     };
     this.#disarm = clock.after(
       options.probeTimeoutMs,

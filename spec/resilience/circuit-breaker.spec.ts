@@ -1,4 +1,5 @@
 import { describe, expect, it, jest } from '@jest/globals';
+import fc from 'fast-check';
 import Opossum from 'opossum';
 import type { Cancellation } from '../../lib/core/cancellation.ts';
 import type { BreakerState } from '../../lib/core/events.ts';
@@ -117,6 +118,42 @@ describe('circuit breaker', () => {
     expect(breaker.state).toBe('closed');
     report('transport');
     expect(breaker.state).toBe('open');
+  });
+
+  it('counts the successes of the whole window against the first failures', async () => {
+    const { clock, breaker, report } = bench(BY_RATIO);
+    for (let i = 0; i < 9; i++) {
+      report('ok');
+      await clock.advance(1_000);
+    }
+    report('transport', 8);
+    expect(breaker.samples).toEqual({ settled: 17, failed: 8 });
+    expect(breaker.state).toBe('closed');
+    report('transport');
+    expect(breaker.state).toBe('open');
+  });
+
+  it('knows exactly the outcomes of its ten last buckets, whatever comes when', async () => {
+    const step = fc.oneof(fc.constantFrom('ok' as const, 'transport' as const), fc.nat({ max: 4_000 }));
+    await fc.assert(
+      fc.asyncProperty(fc.array(step, { maxLength: 40 }), async (steps) => {
+        const never = { consecutive: Infinity, minSamples: 1_000 };
+        const { clock, breaker, report } = bench(never);
+        const began = clock.now();
+        const bucket = (): number => Math.floor((clock.now() - began) / 1_000);
+        const seen: Array<readonly [bucket: number, failed: boolean]> = [];
+        for (const what of steps) {
+          if (typeof what === 'number') await clock.advance(what);
+          else {
+            report(what);
+            seen.push([bucket(), what === 'transport']);
+          }
+          const counted = seen.filter(([at]) => at > bucket() - 10);
+          const failed = counted.filter(([, bad]) => bad).length;
+          expect(breaker.samples).toEqual({ settled: counted.length, failed });
+        }
+      }),
+    );
   });
 
   it('forgets what is older than the window, without any timer, also after a long silence', async () => {
