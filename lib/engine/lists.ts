@@ -6,8 +6,9 @@ import { amend, type Request } from '../core/request.ts';
 import { LIST_METHODS } from '../mcp/session/list.ts';
 import type { EngineParts } from './compose.ts';
 import type { ListResult } from './contract.ts';
-import { ensureListed, expire, unless } from './listing.ts';
+import { ensureListed, expire, isListed, unless, type ListOutcome } from './listing.ts';
 import type { RequestOptions } from './request-factory.ts';
+import type { Server } from './server.ts';
 import type { Sight } from './sight.ts';
 
 /** The list methods, for callers who use `request`. */
@@ -78,15 +79,19 @@ async function listAll(
   const asked = [...servers.values()].filter((server) => wanted?.includes(server.name) ?? true);
   const again = request.cache !== 'use';
   const { sight } = parts.trust;
-  const outcomes = await Promise.all(
-    asked.map((server) =>
-      ensureListed(server, kind, {
-        cancellation,
-        again,
-        // One that rests is not woken for whoever may use nothing of it.
-        knows: (name) => knows(name, kind) || sight?.rulesOut(name, principal) === true,
-      }),
-    ),
+  const listing = {
+    cancellation,
+    again,
+    // One that rests is not woken for whoever may use nothing of it.
+    knows: (name: string) => knows(name, kind) || sight?.rulesOut(name, principal) === true,
+  };
+  const outcomes: ListOutcome[] = asked.map(({ name }) => ({ server: name, error: undefined }));
+  // Of a thousand servers most have nothing new: only the others are waited for.
+  const late = asked.flatMap((server, i) => (!again && isListed(server, kind) ? [] : [i]));
+  await Promise.all(
+    late.map(async (i) => {
+      outcomes[i] = await ensureListed(asked[i] as Server, kind, listing);
+    }),
   );
   if (cancellation.reason?.code === 'cancelled') throw cancellation.reason;
   const listed = parts.listed(kind, outcomes, { catalog: catalog(), pinName });
