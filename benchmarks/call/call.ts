@@ -1,6 +1,7 @@
 import { machineLoad } from '../support/statistics.ts';
 import { table } from '../support/table.ts';
-import { figure, missedOf, thousands, verdictTable, withSpread, type Verdict } from '../support/verdict.ts';
+import { missedOf, verdictTable, type Verdict } from '../support/verdict.ts';
+import { callTable } from './columns.ts';
 import { contest, CONTENDERS, TRANSPORTS, type ContestSettings, type Transport } from './contest.ts';
 import { packAndInstall } from './packed.ts';
 import { callRows, callVerdicts, type CallRow } from './summary.ts';
@@ -60,38 +61,7 @@ export async function benchCall({
 }
 
 export function printCall({ machine, settings, rows, goals, missed }: CallResult): string {
-  const head = [
-    'transport',
-    'in flight',
-    'contender',
-    'calls/s',
-    '× sdk2',
-    'p50 µs',
-    'p99 µs',
-    'CPU µs',
-    'CPU × sdk2',
-    'heap B',
-    'GC %',
-    'stall ms',
-    'warnings',
-    'foreign',
-  ];
-  const body = rows.map((row) => [
-    row.transport,
-    String(row.inFlight),
-    row.contender,
-    withSpread(row.perSecond, (v) => thousands(v)),
-    row.timesSdk2 === undefined ? '' : withSpread(row.timesSdk2, (v) => v.toFixed(2)),
-    figure(row.p50Us.median),
-    figure(row.p99Us.median),
-    withSpread(row.cpuUs, figure),
-    row.cpuTimesSdk2 === undefined ? '' : figure(row.cpuTimesSdk2.median),
-    thousands(row.heapBytes),
-    (row.gcShare * 100).toFixed(0),
-    row.stallMs.toFixed(0),
-    String(row.warnings),
-    row.foreign.toFixed(2),
-  ]);
+  const { head, body } = callTable(rows, { tuning: true });
   return [
     `call (${settings.payloadBytes} bytes, ${settings.rounds} rounds of ${settings.windowMs} ms; Node ${machine.node}, ${machine.cores} cores, load ${machine.load1})`,
     table([head, ...body]),

@@ -1,4 +1,5 @@
 import type { CallResult } from '../call/call.ts';
+import { callTable } from '../call/columns.ts';
 import { TRANSPORTS } from '../call/contest.ts';
 import type { ExtremesResult } from '../extremes/extremes.ts';
 import type { InsideResult } from '../inside/inside.ts';
@@ -7,7 +8,7 @@ import { PEER_HEAD, peerCells, type PeersResult } from '../peers/peers.ts';
 import type { StartResult } from '../start/start.ts';
 import type { Kept } from '../support/results.ts';
 import { ms } from '../support/table.ts';
-import { figure, thousands, withSpread } from '../support/verdict.ts';
+import { withSpread } from '../support/verdict.ts';
 import { markdownTable, originSentence, verdictsMarkdown } from './markdown.ts';
 
 /** What is written beside the JSON of a result: a Markdown document, and plots by file name. */
@@ -19,36 +20,7 @@ export interface Report {
 export const REPORTS = { call, extremes, inside, peers, start };
 
 function call(result: Kept<CallResult>): Report {
-  const rows = result.rows.map((row) => [
-    row.transport,
-    String(row.inFlight),
-    row.contender,
-    withSpread(row.perSecond, thousands),
-    row.timesSdk2 === undefined ? '' : withSpread(row.timesSdk2),
-    figure(row.p50Us.median),
-    figure(row.p99Us.median),
-    withSpread(row.cpuUs),
-    thousands(row.heapBytes),
-    `${(row.gcShare * 100).toFixed(0)} %`,
-    row.stallMs.toFixed(0),
-    String(row.warnings),
-    `${row.windows} (${row.foreign.toFixed(2)})`,
-  ]);
-  const head = [
-    'transport',
-    'in flight',
-    'contender',
-    'calls/s',
-    '× sdk2',
-    'p50 µs',
-    'p99 µs',
-    'CPU µs a call',
-    'heap B a call',
-    'GC',
-    'standstill ms',
-    'warnings',
-    'windows (foreign cores)',
-  ];
+  const { head, body } = callTable(result.rows, { tuning: false });
   const plots = TRANSPORTS.flatMap((transport) => {
     const lines = linesOf(
       result.rows.filter((row) => row.transport === transport),
@@ -66,7 +38,7 @@ function call(result: Kept<CallResult>): Report {
   });
   return {
     markdown: documentOf('What a call costs', result, [
-      markdownTable(head, rows),
+      markdownTable(head, body),
       verdictsMarkdown(result.goals),
       ...plots.map(([file]) => `![${file}](${file})`),
     ]),
