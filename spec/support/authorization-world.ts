@@ -11,7 +11,8 @@ export interface Visit {
   readonly body: string;
 }
 
-export type Override = (visit: Visit, response: ServerResponse) => void;
+/** `otherwise` answers as if there were no override, to this visit or another one. */
+export type Override = (visit: Visit, response: ServerResponse, otherwise: (instead?: Visit) => void) => void;
 
 /** An MCP server that wants a token, and the authorization server it names. */
 export interface AuthorizationWorld {
@@ -211,7 +212,12 @@ export async function createCanary(): Promise<{
   return { origin, visits, close };
 }
 
-async function listen(at: Visit['at'], visits: Visit[], overrides: Map<string, Override>, script: Override) {
+async function listen(
+  at: Visit['at'],
+  visits: Visit[],
+  overrides: Map<string, Override>,
+  script: (visit: Visit, response: ServerResponse) => void,
+) {
   const sockets = new Set<Socket>();
   const server = createServer((request: IncomingMessage, response) => {
     const chunks: Buffer[] = [];
@@ -220,7 +226,10 @@ async function listen(at: Visit['at'], visits: Visit[], overrides: Map<string, O
       const { method = '', url = '', headers } = request;
       const visit: Visit = { at, method, path: url, headers, body: Buffer.concat(chunks).toString() };
       visits.push(visit);
-      (overrides.get(`${at} ${url.split('?')[0]}`) ?? script)(visit, response);
+      const otherwise = (instead = visit): void => script(instead, response);
+      const override = overrides.get(`${at} ${url.split('?')[0]}`);
+      if (override === undefined) otherwise();
+      else override(visit, response, otherwise);
     });
   });
   server.on('connection', (socket) => {

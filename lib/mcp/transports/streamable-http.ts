@@ -205,20 +205,20 @@ class StreamableHttpChannel implements Channel, OutgoingHost, NotificationHost {
       return;
     }
     const error = refused(this.server, refusal, this.client.clock.wallTime());
-    if (
-      (status === 401 || status === 403) &&
-      this.credentials !== undefined &&
-      !outgoing.challenged &&
-      !outgoing.headed
-    ) {
+    if ((status === 401 || status === 403) && this.credentials !== undefined && !outgoing.headed) {
+      // A nonce may be asked for of credentials that a refusal has just brought.
       if (this.credentials.answered?.(status, refusal.headers) === true && !outgoing.renewed) {
         outgoing.renewed = true;
         this.#postAgain(outgoing);
         return;
       }
-      outgoing.challenged = true;
-      void this.#challenge(this.credentials, outgoing, refusal, error);
-    } else if (!outgoing.headed) outgoing.reject(error);
+      if (!outgoing.challenged) {
+        outgoing.challenged = true;
+        void this.#challenge(this.credentials, outgoing, refusal, error);
+        return;
+      }
+    }
+    if (!outgoing.headed) outgoing.reject(error);
   }
 
   redirected(outgoing: Outgoing, status: number, target: URL): void {
