@@ -1,5 +1,5 @@
 import { assign, fromCallback, fromPromise, setup } from 'xstate';
-import { TroupeError } from '../core/errors.ts';
+import { TroupeError, freeFrames } from '../core/errors.ts';
 import { isJson } from '../core/json-rpc.ts';
 import type { Session } from '../mcp/session/session.ts';
 import type { Attempt } from './attempt.ts';
@@ -57,6 +57,13 @@ function asError(value: unknown): TroupeError {
   return TroupeError.from(value);
 }
 
+/** Kept by us, and by whoever follows the events: it must not keep the session alive that it tells the end of. */
+function kept(value: unknown): TroupeError {
+  const error = asError(value);
+  freeFrames(error);
+  return error;
+}
+
 function reopenWanted(error: TroupeError): 'legacy' | 'probe' | undefined {
   const wanted = isJson(error.data) ? error.data['reopen'] : undefined;
   return wanted === 'legacy' || wanted === 'probe' ? wanted : undefined;
@@ -101,8 +108,10 @@ export const connectionMachine = setup({
       session: undefined,
       wanted: false,
     })),
+    // Closed, it is of no use. The next attempt would hold it, and the one after that would hold both.
+    letGo: assign({ attempt: undefined, previous: undefined }),
     keepError: assign((_, params: { error?: unknown } | undefined) =>
-      params?.error === undefined ? {} : { error: asError(params.error) },
+      params?.error === undefined ? {} : { error: kept(params.error) },
     ),
     judge: assign(({ context }) => ({
       session: undefined,
@@ -244,8 +253,8 @@ export const connectionMachine = setup({
           invoke: {
             src: 'close',
             input: ({ context }) => closing(context, 0),
-            onDone: { target: 'released' },
-            onError: { target: 'released' },
+            onDone: { target: 'released', actions: 'letGo' },
+            onError: { target: 'released', actions: 'letGo' },
           },
           on: { connect: { actions: assign({ wanted: true }) } },
         },
@@ -273,8 +282,8 @@ export const connectionMachine = setup({
           invoke: {
             src: 'close',
             input: ({ context }) => closing(context, 0),
-            onDone: { target: 'waiting' },
-            onError: { target: 'waiting' },
+            onDone: { target: 'waiting', actions: 'letGo' },
+            onError: { target: 'waiting', actions: 'letGo' },
           },
           on: { authorized: { actions: assign({ wanted: true }) } },
         },

@@ -6,6 +6,7 @@ import { TroupeError } from '../../lib/core/errors.ts';
 import type { Channel } from '../../lib/mcp/wire/channel.ts';
 import { workshop, type Workshop } from '../support/attempts.ts';
 import { hostHearsNothing, until } from '../support/engines.ts';
+import { collectGarbage } from '../support/garbage.ts';
 
 hostHearsNothing();
 
@@ -176,6 +177,45 @@ describe('a connection', () => {
     await ending;
     expect(steps.at(-1)).toBe('Disconnecting → Disconnected');
     expect(shop.links[1]?.connects).toBe(0);
+  });
+});
+
+describe('what is over', () => {
+  const WAYS: ReadonlyArray<readonly [string, (shop: Workshop) => Partial<Link>]> = [
+    ['sessions that were lost', () => ({})],
+    ['servers that were not there', () => ({ connect: () => Promise.reject(new Error('not there')) })],
+    ['servers that ended', ({ channel }) => ({ connect: () => Promise.resolve(endsOnProbe(channel())) })],
+    [
+      'channels that failed',
+      ({ channel }) => ({ connect: () => Promise.resolve(Object.assign(channel(), { open: fails })) }),
+    ],
+  ];
+  const fails = (): Promise<void> => Promise.reject(new Error('not today'));
+
+  // The frames of an error hold whatever its functions were called on, until its stack is read.
+  it.each(WAYS)('is let go: %s', async (_, link) => {
+    const attempts: Array<WeakRef<object>> = [];
+    const { connection } = scene(
+      ({ attempt }) => ({
+        createAttempt(assumeLegacy) {
+          const made = attempt({ assumeLegacy, era: 'auto' });
+          attempts.push(new WeakRef(made));
+          return made;
+        },
+        restart: () => ({ delayMs: 1, parked: false }),
+      }),
+      link,
+    );
+    connection.wake();
+    await until(() => {
+      if (connection.state === 'Connected') connection.lost(new TroupeError('connection_lost', 'gone'));
+      return attempts.length >= 20;
+    }, 'twenty attempts');
+    await connection.settled((state) => state === 'Connected' || state === 'Error');
+    // What a turn has seen of a weak reference stays until its end.
+    await new Promise((resolve) => void setTimeout(resolve, 10));
+    collectGarbage();
+    expect(attempts.filter((attempt) => attempt.deref() !== undefined).length).toBeLessThanOrEqual(4);
   });
 });
 

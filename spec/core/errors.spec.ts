@@ -1,5 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
-import { MAX_ERROR_TEXT, TroupeError, isTroupeError, plainText } from '../../lib/core/errors.ts';
+import { MAX_ERROR_TEXT, TroupeError, freeFrames, isTroupeError, plainText } from '../../lib/core/errors.ts';
+import { collectGarbage } from '../support/garbage.ts';
 
 describe('TroupeError', () => {
   it('is useful in a log by its message alone', () => {
@@ -57,4 +58,38 @@ describe('TroupeError', () => {
 
 it('plainText leaves ordinary text alone', () => {
   expect(plainText('grün ✓ 日本')).toBe('grün ✓ 日本');
+});
+
+describe('freeFrames', () => {
+  class Session {
+    fail(cause?: Error): Error {
+      return new Error('gone', { cause });
+    }
+  }
+
+  /** An error from a session, which nobody else holds. */
+  function errorOf(cause?: Error): { readonly error: Error; readonly session: WeakRef<Session> } {
+    const session = new Session();
+    return { error: session.fail(cause), session: new WeakRef(session) };
+  }
+
+  it('lets go what the functions of an error and of its causes were called on', async () => {
+    const inner = errorOf();
+    const outer = errorOf(inner.error);
+    const other = errorOf();
+    freeFrames(outer.error);
+    await new Promise((resolve) => void setTimeout(resolve, 5));
+    collectGarbage();
+    expect([inner.session.deref(), outer.session.deref()]).toEqual([undefined, undefined]);
+    // Else this would show nothing.
+    expect(other.session.deref()).toBeDefined();
+    expect(outer.error.stack).toContain('gone');
+    expect(other.error.message).toBe('gone');
+  });
+
+  it('ends with causes that go round', () => {
+    const error = new Error('a');
+    error.cause = error;
+    expect(() => freeFrames(error)).not.toThrow();
+  });
 });

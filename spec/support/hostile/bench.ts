@@ -1,7 +1,5 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, it } from '@jest/globals';
 import type { EngineConfig, ServerConfig } from '../../../lib/config/config.ts';
@@ -10,6 +8,7 @@ import type { Json } from '../../../lib/core/json-rpc.ts';
 import type { Engine } from '../../../lib/engine/contract.ts';
 import { createMemoryPair } from '../../../lib/mcp/transports/memory-pair.ts';
 import { engines, heard, textOf } from '../engines.ts';
+import { collectGarbage } from '../garbage.ts';
 import { createMiniServer } from '../mini-server.mjs';
 import { createHostile, type HostileIo } from './hostile-server.mjs';
 import { ROWS, type Transport } from './rows.ts';
@@ -48,11 +47,6 @@ const DEFAULT: Budget = { ms: 5_000, memoryMb: 50, lagMs: 250 };
 
 /** How often the loop is looked at, milliseconds. */
 const WATCH_MS = 5;
-
-const collectGarbage = (() => {
-  setFlagsFromString('--expose-gc');
-  return runInNewContext('gc') as () => void;
-})();
 
 /** Rows on every transport that `rows.ts` names for them, with what they may cost. */
 export function hostileRows(): (
