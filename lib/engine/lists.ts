@@ -1,3 +1,4 @@
+import { buildLists } from '../catalog/build-lists.ts';
 import { Cancellation } from '../core/cancellation.ts';
 import { TroupeError } from '../core/errors.ts';
 import type { ListKind } from '../core/events.ts';
@@ -94,6 +95,11 @@ async function listAll(
     }),
   );
   if (cancellation.reason?.code === 'cancelled') throw cancellation.reason;
+  await buildLists(
+    catalog(),
+    kind,
+    asked.map(({ name }) => name),
+  );
   const listed = parts.listed(kind, outcomes, { catalog: catalog(), pinName });
   const failures = listed.failures.map((row) => {
     const error = parts.clean(row.error);

@@ -1,6 +1,6 @@
 import { Cancellation } from '../core/cancellation.ts';
 import type { Clock, Disarm } from '../core/clock.ts';
-import { TroupeError } from '../core/errors.ts';
+import { TroupeError, freeFrames } from '../core/errors.ts';
 import type { ListKind } from '../core/events.ts';
 import type { Limits } from '../core/limits.ts';
 import { announcesListChanges } from '../mcp/session/capabilities.ts';
@@ -142,6 +142,7 @@ export class SessionLists {
       this.#options.onListed(kind, list);
     } catch (error) {
       e.error = TroupeError.from(error, { server });
+      freeFrames(e.error);
       this.#options.onFailed(kind, e.error);
     } finally {
       disarm();

@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import { createCatalog, withInventory, type Catalog } from '../../lib/catalog/catalog.ts';
 import { emptyInventory } from '../../lib/catalog/inventory.ts';
-import { listAll } from '../../lib/catalog/list-all.ts';
+import { buildLists } from '../../lib/catalog/build-lists.ts';
 
 function catalogOf(servers: number): Catalog {
   const order = Array.from({ length: servers }, (_, i) => `s${i}`);
@@ -15,19 +15,24 @@ function catalogOf(servers: number): Catalog {
   );
 }
 
-describe('listAll', () => {
-  it('gives the very list of the catalog, and others their turn every slice', async () => {
-    const catalog = catalogOf(10);
+const names = (count: number): string[] => Array.from({ length: count }, (_, i) => `s${i}`);
+
+describe('buildLists', () => {
+  it('has all at hand afterwards, and gives others their turn every slice', async () => {
+    const catalog = catalogOf(40);
     let time = 0;
     let pauses = 0;
-    const items = await listAll(catalog, 'tools', {
+    await buildLists(catalog, 'tools', names(40), {
       sliceMs: 8,
-      now: () => (time += 2),
+      now: () => (time += 4),
       pause: async () => void (pauses += 1),
     });
-    expect(items).toBe(catalog.list('tools'));
-    expect(items).toHaveLength(10);
+    // Five looks at the clock, each a reading later; a pause begins a new slice with another.
     expect(pauses).toBe(2);
+    const one = catalog.listOf('s7', 'tools');
+    expect(catalog.listOf('s7', 'tools')).toBe(one);
+    expect(catalog.list('tools')).toHaveLength(40);
+    expect(catalog.list('tools')[7]).toBe(one[0]);
   });
 
   it('lets timers and sockets have their turn by default', async () => {
@@ -37,8 +42,12 @@ describe('listAll', () => {
       timer = setImmediate(count);
     };
     let timer = setImmediate(count);
-    await listAll(catalogOf(5), 'tools', { sliceMs: 0 });
+    await buildLists(catalogOf(40), 'tools', names(40), { sliceMs: 0 });
     clearImmediate(timer);
     expect(turns).toBeGreaterThanOrEqual(5);
+  });
+
+  it('takes servers that have listed nothing', async () => {
+    await expect(buildLists(catalogOf(1), 'tools', ['s0', 'nobody'])).resolves.toBeUndefined();
   });
 });
