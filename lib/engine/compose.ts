@@ -38,6 +38,7 @@ import { bound, scopeOf, serverOfScope, type CredentialScope } from './credentia
 import { Scopes, type Scoped } from './scopes.ts';
 import { Server, type ServerDeps } from './server.ts';
 import { createSettled } from './settled.ts';
+import { createSlices } from './slices.ts';
 import { takeSnapshot } from './snapshot.ts';
 import { stateFile } from './state-file.ts';
 import { subscribe } from './subscribe.ts';
@@ -184,6 +185,7 @@ export function compileEngine(config: Config): EngineParts {
     stages,
     emit: bus.emit,
     gate: createStartGate(config.startConcurrency),
+    slices: createSlices(() => clock.now()),
     connections,
     verdicts,
     validators: createValidators({ limits: config.limits }),

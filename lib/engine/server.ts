@@ -32,6 +32,7 @@ import { CHANGED_LISTS, SessionLists } from './session-lists.ts';
 import { candidate, type Replica } from './replica.ts';
 import { ServerCredentials, type ServerCredentialsDeps } from './server-credentials.ts';
 import { closeSessionPath, openSessionPath } from './session-path.ts';
+import type { Slices } from './slices.ts';
 import { priorOf, verdictKey } from './verdict-key.ts';
 import { WatchedResources } from './watched-resources.ts';
 
@@ -41,6 +42,7 @@ export interface ServerDeps extends ServerCredentialsDeps {
   readonly stages: Stages;
   readonly emit: Emit;
   readonly gate: StartGate;
+  readonly slices: Slices;
   /** Bounds the connections of all servers. */
   readonly connections: ConnectionPool;
   readonly verdicts: Verdicts;
@@ -398,6 +400,7 @@ export class Server {
       clock,
       timeoutMs: server.listTimeoutMs,
       ttlMs: server.cache.lists.ttlMs,
+      slices: this.#deps.slices,
       onListed: (kind, list) => this.#deps.onListed(this, replica, kind, list),
       onFailed: (kind, error) =>
         logger.warn('a list failed', { server: server.name, kind, error: error.message }),

@@ -6,6 +6,7 @@ import type { Limits } from '../core/limits.ts';
 import { announcesListChanges } from '../mcp/session/capabilities.ts';
 import { LIST_METHODS, listAll, type RawList } from '../mcp/session/list.ts';
 import type { Session } from '../mcp/session/session.ts';
+import type { Slices } from './slices.ts';
 
 export const LIST_KINDS: readonly ListKind[] = ['tools', 'resources', 'resourceTemplates', 'prompts'];
 
@@ -27,6 +28,8 @@ export interface SessionListsOptions {
   readonly timeoutMs: number;
   /** How long a list counts as fresh where neither hint nor notification says so, milliseconds. */
   readonly ttlMs: number;
+  /** What is done with a list takes its time: many lists at once share it with the rest of the process. */
+  readonly slices: Slices;
   readonly onListed: (kind: ListKind, list: RawList) => void;
   readonly onFailed: (kind: ListKind, error: TroupeError) => void;
 }
@@ -124,7 +127,7 @@ export class SessionLists {
   }
 
   async #fetch(kind: ListKind, e: Entry): Promise<void> {
-    const { session, limits, clock, timeoutMs, server } = this.#options;
+    const { session, limits, clock, timeoutMs, server, slices } = this.#options;
     const cancellation = this.#cancellation.child();
     const disarm = clock.after(timeoutMs, () =>
       cancellation.cancel(
@@ -136,10 +139,14 @@ export class SessionLists {
     e.stale = false;
     try {
       const list = await listAll(session, kind, { limits, cancellation, server });
-      e.list = list;
-      e.at = clock.now();
-      e.error = undefined;
-      this.#options.onListed(kind, list);
+      await slices.run(() => {
+        // The session may have ended while others had their turn.
+        cancellation.throwIfCancelled();
+        e.list = list;
+        e.at = clock.now();
+        e.error = undefined;
+        this.#options.onListed(kind, list);
+      });
     } catch (error) {
       e.error = TroupeError.from(error, { server });
       freeFrames(e.error);

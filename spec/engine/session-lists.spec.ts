@@ -2,6 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 import type { TroupeError } from '../../lib/core/errors.ts';
 import type { Json } from '../../lib/core/json-rpc.ts';
 import { SessionLists } from '../../lib/engine/session-lists.ts';
+import { createSlices } from '../../lib/engine/slices.ts';
 import type { Session, SessionRequest } from '../../lib/mcp/session/session.ts';
 import { limitsWith } from '../support/channel-dialogue.ts';
 import { createVirtualClock } from '../support/virtual-clock.ts';
@@ -41,6 +42,7 @@ function setting(
     clock,
     timeoutMs: 1_000,
     ttlMs: change.ttlMs ?? 0,
+    slices: createSlices(clock.now),
     onListed: (kind, { items, cut }) =>
       listed.push({ kind, names: items.map((i) => String((i as Json)['name'])), cut: cut?.detail }),
     onFailed: (_, error) => failed.push(error),
