@@ -36,7 +36,7 @@ export function createSlices(now: () => number, sliceMs = SLICE_MS): Slices {
             work();
             resolve();
           } catch (error) {
-            reject(error);
+            reject(error as Error);
           }
         };
         if (waiting.length > 0 || spent()) waiting.push(settle);
