@@ -30,15 +30,9 @@ export function createSlices(now: () => number, sliceMs = SLICE_MS): Slices {
 
   return {
     run(work) {
-      return new Promise((resolve, reject) => {
-        const settle = (): void => {
-          try {
-            work();
-            resolve();
-          } catch (error) {
-            reject(error as Error);
-          }
-        };
+      return new Promise((resolve) => {
+        // Done here and now; what it throws is the rejection.
+        const settle = (): void => resolve((async () => work())());
         if (waiting.length > 0 || spent()) waiting.push(settle);
         else settle();
       });
