@@ -147,7 +147,8 @@ export type EngineEvent =
       readonly uri: string;
       /** Id of whom it was for; absent: the host. */
       readonly principal?: string | undefined;
-      readonly reason: 'policy';
+      /** It is not allowed any more, or its server, or the connections of its principal, have been taken out of the fleet. */
+      readonly reason: 'policy' | 'removed';
     }
   | { readonly type: 'server.added'; readonly at: number; readonly server: string }
   | { readonly type: 'server.removed'; readonly at: number; readonly server: string }

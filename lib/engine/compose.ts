@@ -46,7 +46,7 @@ import { createTrust, type Trust } from './trust.ts';
 import { CLIENT_INFO } from './version.ts';
 import { createTokenStores } from './token-store.ts';
 import { Views } from './views.ts';
-import type { ResourceListener, Subscription } from './watched-resources.ts';
+import type { ResourceListener, Subscription, WatchedResources } from './watched-resources.ts';
 
 /** The parts of one engine, wired; `engine.ts` gives them their verbs. */
 export interface EngineParts {
@@ -78,7 +78,8 @@ export interface EngineParts {
   /** Ends the subscriptions that the policy does not allow any more. */
   policyChanged(): Promise<void>;
   addServer(config: ResolvedServer): Server;
-  removeServer(name: string, graceMs: number): Promise<void>;
+  /** `returns`: to be added again with another configuration; what is watched is not forgotten. */
+  removeServer(name: string, graceMs: number, returns: boolean): Promise<void>;
   /** The order of declaration changed. */
   reorder(names: readonly string[]): void;
   /** Nothing will be launched any more. */
@@ -133,6 +134,7 @@ export function compileEngine(config: Config): EngineParts {
     catalogs,
     create: ({ name }, scope) => createScoped(written.get(name) as ResolvedServer, scope),
     onDropped: (server, pinName) => {
+      endWatching(server);
       trust.forget(pinName);
       for (const { connection } of server.replicas) views.end(connection.id);
       fleet.changed();
@@ -297,15 +299,24 @@ export function compileEngine(config: Config): EngineParts {
   };
   let uniform = true;
 
-  const subscriptionEnded = (server: string, { target, principal }: Request): void =>
+  /** What is watched of servers that are about to be there again, with another configuration. */
+  const watchedOf = new Map<string, WatchedResources>();
+  const subscriptionEnded = (
+    server: string,
+    { target, principal }: Request,
+    reason: 'policy' | 'removed',
+  ): void =>
     bus.emit({
       type: 'subscription.ended',
       at: clock.wallTime(),
       server,
       uri: target ?? '',
       principal: principal?.id,
-      reason: 'policy',
+      reason,
     });
+  const endWatching = ({ name, watched }: Server): void => {
+    for (const request of watched.endAll()) subscriptionEnded(name, request, 'removed');
+  };
 
   const inTime = async <T>(timeoutMs: number, what: string, answer: Promise<T>): Promise<T> => {
     const cancellation = new Cancellation();
@@ -351,7 +362,7 @@ export function compileEngine(config: Config): EngineParts {
         Array.from(scopes.all(), ({ name, watched }) =>
           watched.review((request) => {
             const told = (may: boolean): boolean => {
-              if (!may) subscriptionEnded(name, request);
+              if (!may) subscriptionEnded(name, request, 'policy');
               return may;
             };
             const allowed = trust.goesOn(request);
@@ -386,7 +397,8 @@ export function compileEngine(config: Config): EngineParts {
     redacted: (value) => redactor.value(value) as Json,
     addServer(server) {
       written.set(server.name, server);
-      const added = new Server(ownOf(server), deps);
+      const added = new Server(ownOf(server), deps, watchedOf.get(server.name));
+      watchedOf.delete(server.name);
       servers.set(server.name, added);
       scopes.changed();
       // They stay known when the server goes: what has been logged of it may still be on its way.
@@ -399,11 +411,13 @@ export function compileEngine(config: Config): EngineParts {
       fleet.changed();
       return added;
     },
-    async removeServer(name, graceMs) {
+    async removeServer(name, graceMs, returns) {
       const removed = servers.get(name);
       if (removed === undefined) return;
+      if (returns) watchedOf.set(name, removed.watched);
       await Promise.all([removed.stop(graceMs), scopes.remove(name, graceMs)]);
       if (servers.get(name) === removed) servers.delete(name);
+      if (!returns) endWatching(removed);
       scopes.changed();
       // One that a request has made while the others ended.
       await scopes.remove(name, graceMs);

@@ -288,7 +288,9 @@ class TroupeEngine implements Engine {
     this.#config = next;
     this.#parts.reorder(next.servers.map((server) => server.name));
     await Promise.all(
-      [...plan.removed, ...plan.changed].map((name) => this.#parts.removeServer(name, next.stop.graceMs)),
+      [...plan.removed, ...plan.changed].map((name) =>
+        this.#parts.removeServer(name, next.stop.graceMs, plan.changed.includes(name)),
+      ),
     );
     const begun: Server[] = [];
     for (const name of [...plan.changed, ...plan.added]) {

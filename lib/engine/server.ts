@@ -82,12 +82,13 @@ export class Server {
   #logLevel: string | undefined;
   #stopped = false;
 
-  constructor(config: ResolvedServer, deps: ServerDeps) {
+  /** @param watched of the server that it takes the place of */
+  constructor(config: ResolvedServer, deps: ServerDeps, watched?: WatchedResources) {
     this.config = config;
     this.#deps = deps;
     this.#logLevel = deps.logLevel;
     this.#credentials = new ServerCredentials(config, deps);
-    this.watched = new WatchedResources(config.name, deps.logger);
+    this.watched = watched ?? new WatchedResources(config.name, deps.logger);
     this.replicas = config.replicas.map((replica) => this.#replica(replica));
     const { clock } = deps;
     this.cache = createCache({ clock, policy: { ...config.cache, staleIfErrorMs: STALE_IF_ERROR_MS } });

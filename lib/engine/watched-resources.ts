@@ -37,6 +37,7 @@ export class WatchedResources {
   readonly #listeners = new Map<string, Set<Watcher>>();
   #session: Session | undefined;
   #last: Promise<void> = Promise.resolve();
+  #over = false;
 
   constructor(server: string, logger: Logger) {
     this.#server = server;
@@ -91,6 +92,7 @@ export class WatchedResources {
         throw error;
       }
     } else await this.#last;
+    if (this.#over) throw new TroupeError('stopped', 'the server was removed', { server: this.#server });
     if (!set.has(own)) {
       throw new TroupeError('denied', `not allowed any more: resources/subscribe ${uri}`, {
         server: this.#server,
@@ -148,6 +150,14 @@ export class WatchedResources {
     await Promise.all(later);
     // A server that is slow to hear of it holds up nobody: its updates lead nowhere.
     if (gone) this.#apply().catch(() => {});
+  }
+
+  /** Ends it for all who watch, for good; those are returned. */
+  endAll(): Request[] {
+    this.#over = true;
+    const watchers = [...this.#listeners.values()].flatMap((set) => [...set]);
+    this.#listeners.clear();
+    return watchers.map(({ request }) => request);
   }
 
   #tell({ tell }: Watcher, uri: string, params: Json): void {

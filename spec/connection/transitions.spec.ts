@@ -56,7 +56,7 @@ function life(server: ServerConfig, config: EngineConfig = {}): Life {
   if (replica === undefined) throw new Error('no replica');
   const { connection } = replica;
   ends.push(async () => {
-    await parts.removeServer('s', 0);
+    await parts.removeServer('s', 0, false);
     parts.dispose();
   });
   return {

@@ -1,6 +1,8 @@
 import { describe, expect, it } from '@jest/globals';
+import type { Engine } from '../../lib/engine/contract.ts';
 import { failureOf, hostHearsNothing, isConnected, until } from '../support/engines.ts';
 import { scriptedFleets } from '../support/scripted-fleet.ts';
+import type { ScriptedPeer } from '../support/scripted-peer.ts';
 
 hostHearsNothing();
 const fleet = scriptedFleets();
@@ -128,5 +130,41 @@ describe('subscribeResource', () => {
       code: 'invalid_request',
     });
     expect(got('holder', 'resources/subscribe')).toEqual([]);
+  });
+});
+
+describe('a subscription', () => {
+  const watching = async (engine: Engine, peer: ScriptedPeer): Promise<string[]> => {
+    peer.answer('resources/subscribe', {});
+    await engine.start();
+    const heard: string[] = [];
+    await engine.subscribeResource(URI, ({ uri }) => heard.push(uri));
+    return heard;
+  };
+
+  it('outlives a change of its server, whose new sessions are told of it', async () => {
+    const { engine, peers, got, config } = fleet({ other: watchable, holder: lister });
+    const heard = await watching(engine, peers.holder);
+    const ended: unknown[] = [];
+    engine.on('subscription.ended', (event) => ended.push(event));
+    await engine.reconfigure({
+      ...config,
+      servers: { ...config.servers, holder: { ...config.servers.holder, timeoutMs: 4_321 } },
+    });
+    await until(() => got('holder', 'resources/subscribe').length === 2, 'the new session to be told');
+    peers.holder.notify('notifications/resources/updated', { uri: URI });
+    await until(() => heard.length === 1, 'the update');
+    expect(ended).toEqual([]);
+  });
+
+  it('ends with its server, and the host is told', async () => {
+    const { engine, peers } = fleet({ other: watchable, holder: lister });
+    const heard = await watching(engine, peers.holder);
+    const ended: unknown[] = [];
+    engine.on('subscription.ended', (event) => ended.push(event));
+    await engine.remove('holder');
+    expect(ended).toMatchObject([{ server: 'holder', uri: URI, principal: undefined, reason: 'removed' }]);
+    peers.holder.notify('notifications/resources/updated', { uri: URI });
+    expect(heard).toEqual([]);
   });
 });

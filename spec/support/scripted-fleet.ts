@@ -12,6 +12,8 @@ interface ScriptedServer extends ScriptedPeerOptions {
 
 export interface ScriptedFleet<Name extends string> {
   readonly engine: Engine;
+  /** What the engine was made of. */
+  readonly config: Omit<EngineConfig, 'servers'> & { readonly servers: Readonly<Record<Name, ServerConfig>> };
   readonly peers: Readonly<Record<Name, ScriptedPeer>>;
   /** The requests of a method that a server got. */
   got(name: Name, method: string): ReadonlyArray<Readonly<Record<string, unknown>> | undefined>;
@@ -26,11 +28,11 @@ export function scriptedFleets(): <Name extends string>(
   return (servers, config = {}) => {
     type Name = keyof typeof servers;
     const peers: Partial<Record<Name, ScriptedPeer>> = {};
-    const configured: Record<string, ServerConfig> = {};
+    const configured = {} as Record<Name, ServerConfig>;
     for (const [name, { config: own, down, ...options }] of Object.entries<ScriptedServer>(servers)) {
       const peer = createScriptedPeer(options);
       peers[name as Name] = peer;
-      configured[name] = {
+      configured[name as Name] = {
         era: 'legacy',
         ...own,
         transport: () => {
@@ -41,8 +43,10 @@ export function scriptedFleets(): <Name extends string>(
       };
     }
     const made = peers as Record<Name, ScriptedPeer>;
+    const whole = { ...config, servers: configured };
     return {
-      engine: engine({ ...config, servers: configured }),
+      engine: engine(whole),
+      config: whole,
       peers: made,
       got: (name, method) =>
         made[name].received
