@@ -133,7 +133,7 @@ async function start(spec: LaunchSpec, helper: SpawnHelper): Promise<StartedChil
   if (!helper.ready) return startHere(order);
   // Its own folder is another one.
   const there = { ...order, options: { cwd: process.cwd(), ...order.options } };
-  return helper.start(there).catch((error: unknown) => {
+  return helper.start(there, spec.clock).catch((error: unknown) => {
     if (error instanceof HelperGone) return startHere(order);
     throw error;
   });

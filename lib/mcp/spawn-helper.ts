@@ -1,5 +1,6 @@
 import type { ChildProcess, SpawnOptions } from 'node:child_process';
 import type { Socket } from 'node:net';
+import type { Clock } from '../core/clock.ts';
 import { signalGroup } from './process-group.ts';
 
 /** What the helper is asked to start; sent to it as JSON. */
@@ -30,7 +31,7 @@ type Tidings = { readonly order: number } & (
 
 interface Pending {
   readonly resolve: (child: StartedChild) => void;
-  readonly reject: (error: unknown) => void;
+  readonly reject: (error: Error) => void;
   readonly pipes: Partial<Record<PipeName, Socket>>;
   pid: number | undefined;
 }
@@ -66,7 +67,14 @@ export class SpawnHelper {
   /** Starts the helper itself, which takes some 50 ms; until then it is not `ready`. Idempotent. */
   warm(): void {
     if (this.#child !== undefined || this.#closed) return;
-    const child = (this.#child = this.#spawn(PROGRAM));
+    let child: ChildProcess;
+    try {
+      child = this.#child = this.#spawn(PROGRAM);
+    } catch {
+      // No process or descriptor is left; the host will find out for itself what it cannot start.
+      this.#closed = true;
+      return;
+    }
     const over = (): void => this.#over(child);
     child.once('error', over);
     child.once('exit', over);
@@ -80,8 +88,8 @@ export class SpawnHelper {
     child.channel?.unref();
   }
 
-  /** Rejects with what Node says when it cannot start the program, or when the helper ended. */
-  start(order: SpawnOrder): Promise<StartedChild> {
+  /** Rejects with what Node says when it cannot start the program, or with `HelperGone`: also for a helper that hangs. */
+  start(order: SpawnOrder, clock: Pick<Clock, 'after'>): Promise<StartedChild> {
     return new Promise((resolve, reject) => {
       const child = this.#child;
       if (child === undefined || !this.#ready) {
@@ -89,7 +97,19 @@ export class SpawnHelper {
         return;
       }
       const number = (this.#orders += 1);
-      this.#pending.set(number, { resolve, reject, pipes: {}, pid: undefined });
+      const disarm = clock.after(HANGS_MS, () => this.#over(child));
+      this.#pending.set(number, {
+        resolve(started) {
+          disarm();
+          resolve(started);
+        },
+        reject(error) {
+          disarm();
+          reject(error);
+        },
+        pipes: {},
+        pid: undefined,
+      });
       this.#keepAwake();
       // An error here is followed by the end of the channel.
       child.send({ number, ...order }, () => {});
@@ -182,6 +202,9 @@ export class SpawnHelper {
     for (const tell of exits) tell(null, null);
   }
 }
+
+/** A helper that has not started a program after this, milliseconds, is taken for dead; usually it needs 10. */
+const HANGS_MS = 5_000;
 
 /** The helper ended, or was not there: the host can start the child by itself. */
 export class HelperGone extends Error {

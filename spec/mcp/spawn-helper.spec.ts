@@ -130,6 +130,39 @@ describe('a helper', () => {
   const node = (text: string): ReturnType<typeof spawn> =>
     spawn(process.execPath, ['-e', text], { stdio: ['ignore', 'ignore', 'ignore', 'ipc'] });
 
+  const { clock } = nursery;
+  const nothing = { command: 'sh', args: [], options: {} };
+
+  it('that hangs is ended, and the host starts by itself what it was asked for', async () => {
+    const helper = new SpawnHelper(() => node("process.send('ready');setInterval(()=>{},60000)"));
+    helper.warm();
+    await until(() => helper.ready);
+    let late = (): void => {};
+    const starting = helper.start(nothing, {
+      after(ms, fn) {
+        expect(ms).toBe(5_000);
+        late = fn;
+        return () => {};
+      },
+    });
+    late();
+    await expect(starting).rejects.toBeInstanceOf(HelperGone);
+    expect(helper.ready).toBe(false);
+    await helper.close();
+  });
+
+  it('for which there is no room in the system harms nobody', async () => {
+    let starts = 0;
+    const helper = new SpawnHelper(() => {
+      starts += 1;
+      throw Object.assign(new Error('spawn ENOMEM'), { code: 'ENOMEM' });
+    });
+    helper.warm();
+    helper.warm();
+    expect([starts, helper.ready]).toEqual([1, false]);
+    await helper.close();
+  });
+
   it('that cannot start is not tried again', async () => {
     let starts = 0;
     const helper = new SpawnHelper(() => {
@@ -144,7 +177,7 @@ describe('a helper', () => {
     await new Promise((resolve) => void setTimeout(resolve, 300));
     helper.warm();
     expect(starts).toBe(1);
-    await expect(helper.start({ command: 'sh', args: [], options: {} })).rejects.toBeInstanceOf(HelperGone);
+    await expect(helper.start(nothing, clock)).rejects.toBeInstanceOf(HelperGone);
     await helper.close();
   });
 
@@ -163,7 +196,7 @@ describe('a helper', () => {
     );
     helper.warm();
     await until(() => helper.ready);
-    await expect(helper.start({ command: 'sh', args: [], options: {} })).rejects.toBeInstanceOf(HelperGone);
+    await expect(helper.start(nothing, clock)).rejects.toBeInstanceOf(HelperGone);
     await helper.close();
   });
 
@@ -184,7 +217,7 @@ describe('a helper', () => {
       'sleep',
       '60',
     ];
-    await expect(helper.start({ command, args, options: {} })).rejects.toBeInstanceOf(HelperGone);
+    await expect(helper.start({ command, args, options: {} }, clock)).rejects.toBeInstanceOf(HelperGone);
     await nursery.settle();
     await helper.close();
   });
