@@ -162,15 +162,52 @@ function refOf({ params, target }: Request): Json {
 function given(request: Request, deps: ResolveDeps, next: Handler): Promise<Response> {
   const { server } = request;
   const { sight } = deps;
-  const { servers } = deps.view(request.principal);
-  if (server === undefined || !servers.has(server))
+  const view = deps.view(request.principal);
+  const { servers } = view;
+  const named = server === undefined ? undefined : servers.get(server);
+  if (server === undefined || named === undefined)
     return Promise.reject(noServer(server ?? '', { servers }, sight));
   if (sight !== undefined) next = hiding(server, sight, servers, next);
   request.facts.server = server;
   const finder = FINDERS[request.method];
-  const found = finder === undefined ? undefined : attempt(finder, request, deps, [server]);
-  if (found === undefined || found instanceof TroupeError) return next(request);
-  return next(amend(request, { params: found.params, operation: operationOf(request, found, deps) }));
+  if (finder === undefined) return next(request);
+  const found = attempt(finder, request, deps, [server]);
+  return found instanceof TroupeError &&
+    mayBeExposed(named, request, view) &&
+    !view.knows(server, finder.kind)
+    ? afterListing(named, request, finder, deps, next)
+    : asKnown(request, found, deps, next);
+}
+
+/** Under its own name, where that is known; else the server knows best what was meant. */
+function asKnown(
+  request: Request,
+  found: Found | TroupeError,
+  deps: ResolveDeps,
+  next: Handler,
+): Promise<Response> {
+  return found instanceof TroupeError
+    ? next(request)
+    : next(amend(request, { params: found.params, operation: operationOf(request, found, deps) }));
+}
+
+/** Whether the name may be one that we have given: then only the list of the server tells what it calls it. */
+function mayBeExposed(server: Server, request: Request, { catalog }: View): boolean {
+  return isLikely(server, request) || typeof catalog().naming === 'function';
+}
+
+async function afterListing(
+  server: Server,
+  request: Request,
+  finder: Finder,
+  deps: ResolveDeps,
+  next: Handler,
+): Promise<Response> {
+  const { cancellation } = request;
+  for (const asked of askable([server], request, finder, deps))
+    await ensureListed(asked, finder.kind, { cancellation, again: false, knows: () => false });
+  cancellation.throwIfCancelled();
+  return asKnown(request, attempt(finder, request, deps, [server.name]), deps, next);
 }
 
 /** With a policy not everybody may know who else is there. */

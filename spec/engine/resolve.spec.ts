@@ -19,6 +19,40 @@ describe('a request that names its server', () => {
     expect(got('a', 'tools/call')).toEqual([]);
   });
 
+  it('before the server has listed anything: its list is waited for where the name may be one of ours', async () => {
+    const naming = (server: string, name: string): string => `${name}_of_${server}`;
+    for (const [config, exposed] of [
+      [{}, 'b__echo'],
+      [{ naming }, 'echo_of_b'],
+    ] as const) {
+      const { engine, peers, got } = fleet({ a: echo, b: echo }, config);
+      let list = (): void => {};
+      const listed = new Promise<void>((resolve) => (list = resolve));
+      peers.b.answer('tools/list', async () => {
+        await listed;
+        return { tools: [{ name: 'echo', inputSchema: { type: 'object' } }] };
+      });
+      await engine.start();
+      peers.b.answer('tools/call', said('b'));
+      const call = textOf(engine.callTool(exposed, {}, { servers: ['b'] }));
+      await until(() => got('b', 'tools/list').length > 0, 'the list to be asked for');
+      await new Promise((resolve) => void setImmediate(resolve));
+      expect(got('b', 'tools/call')).toEqual([]);
+      list();
+      expect(await call).toBe('b');
+      expect(got('b', 'tools/call')).toMatchObject([{ name: 'echo' }]);
+    }
+  });
+
+  it('with its own name at once, whatever it is about to list', async () => {
+    const { engine, peers, got } = fleet({ a: echo, b: echo });
+    peers.b.answer('tools/list', () => new Promise(() => {}));
+    await engine.start();
+    peers.b.answer('tools/call', said('b'));
+    expect(await textOf(engine.callTool('echo', {}, { servers: ['b'] }))).toBe('b');
+    expect(got('b', 'tools/call')).toMatchObject([{ name: 'echo' }]);
+  });
+
   it('also with a name that it does not list: the server knows best', async () => {
     const { engine, peers, got } = fleet({ a: echo });
     await engine.start();
