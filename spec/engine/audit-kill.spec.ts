@@ -107,10 +107,14 @@ async function workUntilKilled(
   };
 }
 
-/** The records of each host that has written the file, in the order of the hosts. */
+/**
+ * The records of each host that has written the file, in the order of the hosts. A kill may tear the last line by itself: a
+ * write ends at a page of memory when the process is killed amid it.
+ */
 function runsOf(path: string): AuditLine[][] {
   const runs: AuditLine[][] = [];
-  for (const text of readFileSync(path, 'utf8').trimEnd().split('\n')) {
+  const whole = readFileSync(path, 'utf8');
+  for (const text of whole.slice(0, whole.lastIndexOf('\n')).split('\n')) {
     const line = JSON.parse(text) as AuditLine;
     if (line.event === 'audit.opened') runs.push([]);
     runs.at(-1)?.push(line);
