@@ -21,7 +21,7 @@ const config: Config = {
   // Real processes on a busy machine: a test that hangs is found all the same, one that waits for its turn is no failure.
   testTimeout: 30_000,
   maxWorkers: '100%',
-  workerIdleMemoryLimit: '1GB',
+  workerIdleMemoryLimit: '400MB',
   collectCoverageFrom: ['lib/**/*.ts'],
   coverageDirectory: 'coverage',
   coverageProvider: 'babel',

@@ -173,9 +173,13 @@ const MAX_CAUSES = 16;
  * for errors that are kept: reading a stack costs 10 µs and more.
  */
 export function freeFrames(error: Error): void {
-  let at: unknown = error;
-  for (let i = 0; i < MAX_CAUSES && isError(at); i += 1) {
-    void at.stack;
-    at = at.cause;
+  try {
+    let at: unknown = error;
+    for (let i = 0; i < MAX_CAUSES && isError(at); i += 1) {
+      void at.stack;
+      at = at.cause;
+    }
+  } catch {
+    // How a stack looks is up to the host (`Error.prepareStackTrace`), and a foreign cause may be anything.
   }
 }

@@ -111,7 +111,7 @@ export function compileEngine(config: Config): EngineParts {
   const stages = createStages();
   for (const secret of [...config.servers.flatMap(secretsOf), ...keysOf(config)]) redactor.add(secret);
   const logger = config.logger === undefined ? silentLogger : cleanLogger(config.logger, redactor);
-  const launcher = createLauncher({ helperAboveBytes: config.spawnHelperAboveBytes });
+  const launcher = createLauncher({ helperAboveBytes: config.spawnHelperAboveBytes, clock });
   const bus = cleanBus(createEventBus({ logger, now: () => clock.wallTime() }), redactor);
   const servers = new Map<string, Server>();
   for (const warning of config.warnings) logger.warn(warning);

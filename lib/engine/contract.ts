@@ -25,7 +25,7 @@ export interface Listed {
 
 /** An aggregated list: what the servers have, and which of them failed to say. */
 export interface ListResult {
-  /** Frozen, as its items are: the same list is handed out until something changes. */
+  /** Frozen, as its items are. Without a policy the same list is handed out until something changes. */
   readonly items: ReadonlyArray<Json & Listed>;
   readonly failures: readonly ServerFailure[];
   /** How long the whole holds by what the servers say, milliseconds: the shortest of all; 0 where one gave no time. */

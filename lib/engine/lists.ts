@@ -52,7 +52,7 @@ export async function listServers(
       }),
     );
     const { [kind]: items, ttlMs, cacheScope } = whole as Json & ListResult;
-    const result = { items: items as ListResult['items'], failures, ttlMs, cacheScope };
+    const result = { items: Object.freeze(items as ListResult['items']), failures, ttlMs, cacheScope };
     return trust.sight === undefined
       ? result
       : await unless(judged, seenBy(result, options?.servers, request, trust.sight));
@@ -77,14 +77,18 @@ async function listAll(
   const { servers, knows, catalog, pinName } = parts.scopes.view(principal);
   for (const name of wanted ?? [])
     if (!servers.has(name)) throw new TroupeError('not_found', `no server "${name}"`);
-  const asked = [...servers.values()].filter((server) => wanted?.includes(server.name) ?? true);
-  const again = request.cache !== 'use';
   const { sight } = parts.trust;
+  // One that rests is not woken for whoever may use nothing of it, and a list says nothing of it.
+  const isOut = ({ name, connected }: Server): boolean =>
+    connected === undefined && !knows(name, kind) && sight?.rulesOut(name, principal) === true;
+  const asked = [...servers.values()].filter(
+    (server) => (wanted?.includes(server.name) ?? true) && !isOut(server),
+  );
+  const again = request.cache !== 'use';
   const listing = {
     cancellation,
     again,
-    // One that rests is not woken for whoever may use nothing of it.
-    knows: (name: string) => knows(name, kind) || sight?.rulesOut(name, principal) === true,
+    knows: (name: string) => knows(name, kind),
   };
   const outcomes: ListOutcome[] = asked.map(({ name }) => ({ server: name, error: undefined }));
   // Of a thousand servers most have nothing new: only the others are waited for.

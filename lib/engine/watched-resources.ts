@@ -36,6 +36,9 @@ export class WatchedResources {
   readonly #logger: Logger;
   readonly #listeners = new Map<string, Set<Watcher>>();
   #session: Session | undefined;
+  /** By URI: that the server has been told of the first who watches; rejects with its refusal. */
+  readonly #told = new Map<string, Promise<void>>();
+  /** Never rejects. */
   #last: Promise<void> = Promise.resolve();
   #over = false;
 
@@ -84,14 +87,13 @@ export class WatchedResources {
     // An object of its own, so that one function may watch twice and be ended once.
     const own: Watcher = { tell: listener, request, verdict: undefined };
     set.add(own);
-    if (isNew) {
-      try {
-        await this.#apply();
-      } catch (error) {
-        this.#drop(uri, own);
-        throw error;
-      }
-    } else await this.#last;
+    if (isNew) this.#told.set(uri, this.#apply());
+    try {
+      await this.#told.get(uri);
+    } catch (error) {
+      this.#drop(uri, own);
+      throw error;
+    }
     if (this.#over) throw new TroupeError('stopped', 'the server was removed', { server: this.#server });
     if (!set.has(own)) {
       throw new TroupeError('denied', `not allowed any more: resources/subscribe ${uri}`, {
@@ -157,6 +159,7 @@ export class WatchedResources {
     this.#over = true;
     const watchers = [...this.#listeners.values()].flatMap((set) => [...set]);
     this.#listeners.clear();
+    this.#told.clear();
     return watchers.map(({ request }) => request);
   }
 
@@ -176,15 +179,14 @@ export class WatchedResources {
     const set = this.#listeners.get(uri);
     if (set === undefined || !set.delete(watcher) || set.size > 0) return false;
     this.#listeners.delete(uri);
+    this.#told.delete(uri);
     return true;
   }
 
   /** One change at a time, in order. */
   #apply(): Promise<void> {
-    const run = async (): Promise<void> => {
-      await this.#session?.setSubscriptions(new Set(this.#listeners.keys()));
-    };
-    this.#last = this.#last.then(run, run);
-    return this.#last;
+    const done = this.#last.then(() => this.#session?.setSubscriptions(new Set(this.#listeners.keys())));
+    this.#last = done.catch(() => {});
+    return done;
   }
 }

@@ -2,8 +2,9 @@ import { spawn, spawnSync, type SpawnOptions } from 'node:child_process';
 import { readFileSync, statSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import type { Socket } from 'node:net';
+import { basename } from 'node:path';
 import type { Readable, Writable } from 'node:stream';
-import type { Clock } from '../core/clock.ts';
+import { createClock, type Clock } from '../core/clock.ts';
 import { TroupeError, errorText, isTroupeError } from '../core/errors.ts';
 import { groupLives, signalGroup } from './process-group.ts';
 import { HelperGone, SpawnHelper, type SpawnOrder, type StartedChild } from './spawn-helper.ts';
@@ -68,7 +69,7 @@ export interface LaunchedProcess {
 export interface Launcher {
   /** Resolves when the process exists; rejects with `unavailable`, naming the command and what is wrong with it. */
   launch(spec: LaunchSpec): Promise<LaunchedProcess>;
-  /** Nothing will be launched any more; resolves when nothing of the launcher itself is left. Idempotent. */
+  /** Ends the helper, if there is one, for good: what is launched from now on the host starts itself. Idempotent. */
   close(): Promise<void>;
 }
 
@@ -78,6 +79,7 @@ export interface LauncherOptions {
    * helper (`spawn-helper.ts`), on Linux. Default: never.
    */
   readonly helperAboveBytes?: number;
+  readonly clock?: Pick<Clock, 'after'>;
 }
 
 /** SIGKILL works at once unless the kernel is in the way (a dead network file system); nobody waits for that. */
@@ -95,21 +97,41 @@ const WINDOWS = process.platform === 'win32';
  * can be ended with it; a Ctrl-C in the terminal of the host does not reach it, the end of its stdin does. On Windows
  * `taskkill /T /F` stands for both signals, and what a leader that has exited left behind cannot be found.
  */
-export function createLauncher({ helperAboveBytes = Infinity }: LauncherOptions = {}): Launcher {
-  const helper = new SpawnHelper(startHelper);
+export function createLauncher({
+  helperAboveBytes = Infinity,
+  clock = createClock(),
+}: LauncherOptions = {}): Launcher {
+  const helper = new SpawnHelper(startHelper, clock);
+  // Where one died, others follow, and itself again.
+  const onLost = (): void => {
+    if (canHelp && isLarger(helperAboveBytes)) helper.warm();
+  };
   return {
     async launch(spec) {
       try {
-        return new Child(await start(spec, helper), spec, () => {
-          // Where one died, others follow, and itself again. Other systems start children without copying the parent.
-          if (process.platform === 'linux' && process.memoryUsage.rss() >= helperAboveBytes) helper.warm();
-        });
+        return new Child(await start(spec, helper), spec, onLost);
       } catch (error) {
         throw isTroupeError(error) ? error : await whyNot(spec, error);
       }
     },
     close: () => helper.close(),
   };
+}
+
+/**
+ * Other systems start children without copying the parent. And where Node is part of an application (one file, Electron),
+ * its program may be the application, which would start once more.
+ */
+const canHelp = process.platform === 'linux' && /^node(js)?[\d.]*$/.test(basename(process.execPath));
+
+function isLarger(bytes: number): boolean {
+  if (bytes === Infinity) return false;
+  try {
+    return process.memoryUsage.rss() >= bytes;
+  } catch {
+    // No descriptor is left to look it up.
+    return false;
+  }
 }
 
 async function start(spec: LaunchSpec, helper: SpawnHelper): Promise<StartedChild> {
@@ -131,12 +153,14 @@ async function start(spec: LaunchSpec, helper: SpawnHelper): Promise<StartedChil
     },
   };
   if (!helper.ready) return startHere(order);
-  // Its own folder is another one.
-  const there = { ...order, options: { cwd: process.cwd(), ...order.options } };
-  return helper.start(there, spec.clock).catch((error: unknown) => {
-    if (error instanceof HelperGone) return startHere(order);
+  try {
+    // The helper stands in another folder.
+    return await helper.start({ ...order, options: { cwd: process.cwd(), ...order.options } });
+  } catch (error) {
+    // Our own folder may be gone: a child can be started in it all the same, but only from here.
+    if (error instanceof HelperGone || cwd === undefined) return startHere(order);
     throw error;
-  });
+  }
 }
 
 function startHere({ command, args, options }: SpawnOrder): Promise<StartedChild> {
@@ -161,7 +185,7 @@ function startHere({ command, args, options }: SpawnOrder): Promise<StartedChild
 /** Not in the group of the host: a Ctrl-C must leave it as long as the host cleans up. It needs no environment. */
 const HELPER: SpawnOptions = {
   cwd: '/',
-  env: { ELECTRON_RUN_AS_NODE: '1' },
+  env: {},
   detached: true,
   stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
 };

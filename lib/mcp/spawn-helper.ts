@@ -46,22 +46,25 @@ interface Pending {
  */
 export class SpawnHelper {
   readonly #spawn: (program: string) => ChildProcess;
+  readonly #clock: Pick<Clock, 'after'>;
   readonly #pending = new Map<number, Pending>();
   readonly #exits = new Map<number, (code: number | null, signal: string | null) => void>();
   #child: ChildProcess | undefined;
-  #ready = false;
+  /** `leaving`: gets no more orders, and ends with the last that it has started. */
+  #state: 'none' | 'starting' | 'ready' | 'leaving' = 'none';
   #orders = 0;
   /** Closed, or it could not even start: no other is tried. */
   #closed = false;
 
   /** @param spawn starts this program text in a process of its own, with a channel to it */
-  constructor(spawn: (program: string) => ChildProcess) {
+  constructor(spawn: (program: string) => ChildProcess, clock: Pick<Clock, 'after'>) {
     this.#spawn = spawn;
+    this.#clock = clock;
   }
 
   /** Whether it could start one now. */
   get ready(): boolean {
-    return this.#ready;
+    return this.#state === 'ready';
   }
 
   /** Starts the helper itself, which takes some 50 ms; until then it is not `ready`. Idempotent. */
@@ -76,12 +79,18 @@ export class SpawnHelper {
       return;
     }
     const over = (): void => this.#over(child);
-    child.once('error', over);
+    this.#state = 'starting';
+    // One that never says that it is ready is another program than it was taken for.
+    const disarm = this.#clock.after(HANGS_MS, over, { unref: true });
+    child.on('error', over);
     child.once('exit', over);
     child.once('disconnect', over);
     child.on('message', (tidings: 'ready' | Tidings, socket) => {
-      if (tidings === 'ready') this.#ready = this.#child === child;
-      else this.#hear(tidings, socket as Socket | undefined);
+      if (tidings !== 'ready') this.#hear(tidings, socket as Socket | undefined);
+      else if (this.#child === child) {
+        disarm();
+        this.#state = 'ready';
+      }
     });
     // It serves the host and must not keep it alive.
     child.unref();
@@ -89,15 +98,15 @@ export class SpawnHelper {
   }
 
   /** Rejects with what Node says when it cannot start the program, or with `HelperGone`: also for a helper that hangs. */
-  start(order: SpawnOrder, clock: Pick<Clock, 'after'>): Promise<StartedChild> {
+  start(order: SpawnOrder): Promise<StartedChild> {
     return new Promise((resolve, reject) => {
       const child = this.#child;
-      if (child === undefined || !this.#ready) {
+      if (child === undefined || !this.ready) {
         reject(new HelperGone());
         return;
       }
       const number = (this.#orders += 1);
-      const disarm = clock.after(HANGS_MS, () => this.#over(child));
+      const disarm = this.#clock.after(HANGS_MS, () => this.#giveUp(number));
       this.#pending.set(number, {
         resolve(started) {
           disarm();
@@ -116,15 +125,29 @@ export class SpawnHelper {
     });
   }
 
-  /** Ends the helper; resolves when it is gone. Children that it started live on. Idempotent. */
+  /**
+   * Ends the helper; resolves when it is gone, or after two seconds: SIGKILL works at once unless the kernel is in the way.
+   * What it started lives on, but nobody hears of its end. Idempotent.
+   */
   async close(): Promise<void> {
     this.#closed = true;
     const child = this.#child;
     if (child === undefined) return;
-    const gone = new Promise((resolve) => child.once('exit', resolve));
+    const gone = new Promise<void>((resolve) => {
+      child.once('exit', () => resolve());
+      child.once('error', () => resolve());
+    });
     child.ref();
     child.kill('SIGKILL');
-    if (child.exitCode === null && child.signalCode === null && child.pid !== undefined) await gone;
+    if (child.exitCode === null && child.signalCode === null && child.pid !== undefined) {
+      let disarm = (): void => {};
+      const late = new Promise<void>((resolve) => {
+        disarm = this.#clock.after(CLOSE_MS, resolve);
+      });
+      await Promise.race([gone, late]);
+      disarm();
+    }
+    child.unref();
     this.#over(child);
   }
 
@@ -136,27 +159,30 @@ export class SpawnHelper {
       tell?.(...tidings.exit);
     } else {
       const pending = this.#pending.get(order);
-      if (pending === undefined) socket?.destroy();
-      else if ('failed' in tidings) {
+      if (pending === undefined) {
+        // Given up: the host has started another in its place.
+        if ('pid' in tidings) signalGroup(tidings.pid, 'SIGKILL');
+        socket?.destroy();
+      } else if ('failed' in tidings) {
         this.#pending.delete(order);
         pending.reject(Object.assign(new Error(tidings.failed), { code: tidings.code }));
-      } else if (socket === undefined) {
-        this.#pending.delete(order);
-        pending.reject(new HelperGone());
       } else {
-        // A socket reads too: that nothing comes from there any more says nothing of the other direction.
-        if (tidings.pipe === 'stdin') socket.resume().allowHalfOpen = true;
-        pending.pipes[tidings.pipe] = socket;
         pending.pid = tidings.pid;
-        this.#startedWhenWhole(order, pending, tidings.pid);
+        if (socket === undefined) this.#drop(order, pending);
+        else this.#take(order, pending, tidings.pipe, socket);
       }
     }
     this.#keepAwake();
+    this.#retire();
   }
 
-  #startedWhenWhole(order: number, { resolve, pipes }: Pending, pid: number): void {
+  #take(order: number, pending: Pending, pipe: PipeName, socket: Socket): void {
+    // A socket reads too: that nothing comes from there any more says nothing of the other direction.
+    if (pipe === 'stdin') socket.resume().allowHalfOpen = true;
+    pending.pipes[pipe] = socket;
+    const { resolve, pipes, pid } = pending;
     const { stdin, stdout, stderr } = pipes;
-    if (stdin === undefined || stdout === undefined || stderr === undefined) return;
+    if (pid === undefined || stdin === undefined || stdout === undefined || stderr === undefined) return;
     this.#pending.delete(order);
     let exit: readonly [number | null, string | null] | undefined;
     let listener: ((code: number | null, signal: string | null) => void) | undefined;
@@ -176,6 +202,32 @@ export class SpawnHelper {
     });
   }
 
+  /** Started or not, what it says will reach nobody. */
+  #drop(order: number, { reject, pipes, pid }: Pending): void {
+    this.#pending.delete(order);
+    if (pid !== undefined) signalGroup(pid, 'SIGKILL');
+    for (const pipe of Object.values(pipes)) pipe.destroy();
+    reject(new HelperGone());
+  }
+
+  /**
+   * It is held up, by a file system that does not answer for example. It gets no more orders, but what it has started runs
+   * well and is not ended for that.
+   */
+  #giveUp(order: number): void {
+    this.#state = 'leaving';
+    const pending = this.#pending.get(order);
+    if (pending !== undefined) this.#drop(order, pending);
+    this.#keepAwake();
+    this.#retire();
+  }
+
+  #retire(): void {
+    const child = this.#child;
+    if (child !== undefined && this.#state === 'leaving' && this.#pending.size + this.#exits.size === 0)
+      this.#over(child);
+  }
+
   /** As with children of one's own: the host lives as long as one of them does, or is being started. */
   #keepAwake(): void {
     const channel = this.#child?.channel;
@@ -186,25 +238,19 @@ export class SpawnHelper {
   #over(child: ChildProcess): void {
     if (this.#child !== child) return;
     this.#child = undefined;
-    this.#closed ||= !this.#ready;
-    this.#ready = false;
+    this.#closed ||= this.#state === 'starting';
+    this.#state = 'none';
     child.kill('SIGKILL');
-    const pending = [...this.#pending.values()];
     const exits = [...this.#exits.values()];
-    this.#pending.clear();
     this.#exits.clear();
-    for (const { reject, pipes, pid } of pending) {
-      // Started, but what it says will reach nobody.
-      if (pid !== undefined) signalGroup(pid, 'SIGKILL');
-      for (const pipe of Object.values(pipes)) pipe.destroy();
-      reject(new HelperGone());
-    }
+    for (const [order, pending] of this.#pending) this.#drop(order, pending);
     for (const tell of exits) tell(null, null);
   }
 }
 
 /** A helper that has not started a program after this, milliseconds, is taken for dead; usually it needs 10. */
 const HANGS_MS = 5_000;
+const CLOSE_MS = 2_000;
 
 /** The helper ended, or was not there: the host can start the child by itself. */
 export class HelperGone extends Error {
@@ -232,12 +278,16 @@ process.on('message', ({ number: order, command, args, options }) => {
     return;
   }
   child.on('error', failed);
-  const { pid } = child;
+  const { pid, stdin, stdout, stderr } = child;
   if (pid === undefined) return;
-  for (const pipe of ['stdin', 'stdout', 'stderr']) {
-    // What it writes is for the host; Node has no public way to say so before the first bytes come.
-    child[pipe]._handle.readStop();
-    tell({ order, pipe, pid }, child[pipe]);
+  // They are the host's, though they may have to wait for their turn on the channel: the end of the child must not close or
+  // read them here.
+  child.stdin = child.stdout = child.stderr = null;
+  child.stdio.fill(null);
+  for (const [pipe, socket] of Object.entries({ stdin, stdout, stderr })) {
+    // Node has no public way to say so before the first bytes come.
+    socket._handle.readStop();
+    tell({ order, pipe, pid }, socket);
   }
   child.once('exit', (code, signal) => tell({ order, exit: [code, signal] }));
 });

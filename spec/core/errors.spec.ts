@@ -92,4 +92,13 @@ describe('freeFrames', () => {
     error.cause = error;
     expect(() => freeFrames(error)).not.toThrow();
   });
+
+  it('survives what a host or a server makes of errors', () => {
+    const cause = Object.defineProperty(new Error('x'), 'stack', {
+      get() {
+        throw new RangeError('no stack for you');
+      },
+    });
+    expect(() => freeFrames(new Error('a', { cause }))).not.toThrow();
+  });
 });
