@@ -536,6 +536,12 @@ export const ROWS: readonly Row[] = [
   ),
   row('3-37', 'a log line stays one line', ALL, matrix),
   row(
+    '3-39',
+    'a policy may keep what one server has said out of what another is sent',
+    'any',
+    held('engine/trust-flow', 'keeps what one server has said out of what another is sent'),
+  ),
+  row(
     '3-40',
     'people are sent to https pages, and asked by name',
     'any',
