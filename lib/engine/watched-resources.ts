@@ -158,6 +158,8 @@ export class WatchedResources {
   endAll(): Request[] {
     this.#over = true;
     const watchers = [...this.#listeners.values()].flatMap((set) => [...set]);
+    // Also for those who wait for the policy's answer over an update.
+    for (const set of this.#listeners.values()) set.clear();
     this.#listeners.clear();
     this.#told.clear();
     return watchers.map(({ request }) => request);
