@@ -109,10 +109,11 @@ describe('check', () => {
     const ajv = new Ajv2020({ strict: false });
     fc.assert(
       fc.property(tree, value, (schema, instance) => {
-        const plain = ajv.compile(structuredClone(schema));
+        // Not `structuredClone`: under Jest its objects are of another realm, in which nothing equals ours.
+        const plain = ajv.compile(JSON.parse(JSON.stringify(schema)) as Json);
         expect(outcome(schema, instance)).toBe(plain(instance) ? 'valid' : 'invalid');
       }),
-      { numRuns: 150 },
+      { numRuns: 150, examples: [[{ oneOf: [{ const: { a: 1 } }] }, { a: 1 }]] },
     );
   });
 });
