@@ -14,6 +14,7 @@ import {
 import { quoted } from './name-text.ts';
 import type { Naming } from './naming.ts';
 import { nearNames } from './near-names.ts';
+import { PersistentMap, type MapDraft } from './persistent-map.ts';
 import { ResourceIndex, type ResourceEvidence, type ResourcePattern } from './resource-index.ts';
 
 export interface LookupOptions {
@@ -75,7 +76,9 @@ interface ServerEntry {
 interface State {
   readonly order: readonly string[];
   readonly ranks: ReadonlyMap<string, number>;
-  readonly servers: ReadonlyMap<string, ServerEntry>;
+  readonly servers: PersistentMap<ServerEntry>;
+  /** How many servers have an entry. */
+  readonly size: number;
   readonly names: NameRegistry;
   readonly resources: ResourceIndex;
   readonly reports: readonly NameReport[];
@@ -104,7 +107,8 @@ export function createCatalog(
   return new Snapshot({
     order: declared,
     ranks: ranksOf(declared),
-    servers: new Map(),
+    servers: PersistentMap.empty(),
+    size: 0,
     names: createNameRegistry({ naming, servers: declared }),
     resources: ResourceIndex.create(patterns),
     reports: [],
@@ -138,11 +142,13 @@ export function withInventory(catalog: Catalog, server: string, inventory: Inven
     reports.push(...change.reports);
     for (const other of change.touched) touched.add(other);
   }
-  const servers = new Map(before.servers);
-  servers.set(server, { inventory, sections });
-  nameAgain(servers, touched);
   const resources = before.resources.change(server, entry?.sections, sections);
-  return new Snapshot({ ...before, servers, names, resources, reports }, snapshot.joined);
+  const servers = before.servers.edit((draft) => {
+    draft.set(server, { inventory, sections });
+    nameAgain(draft, touched);
+  });
+  const size = before.size + (entry === undefined ? 1 : 0);
+  return new Snapshot({ ...before, servers, size, names, resources, reports }, snapshot.joined);
 }
 
 /** That server is gone for good, and its names are free. Not for one that is only down: see `staleInventory`. */
@@ -159,12 +165,14 @@ export function withOrder(catalog: Catalog, order: readonly string[]): Catalog {
   const before = stateOf(catalog);
   const declared = [...new Set(order)];
   const ranks = ranksOf(declared);
-  let { names, resources } = before;
-  const servers = new Map(before.servers);
+  let { names, resources, size } = before;
   const touched = new Set<string>();
-  for (const [server, entry] of before.servers) {
-    if (ranks.has(server)) continue;
-    servers.delete(server);
+  const gone: string[] = [];
+  for (const server of before.order) {
+    const entry = ranks.has(server) ? undefined : before.servers.get(server);
+    if (entry === undefined) continue;
+    gone.push(server);
+    size -= 1;
     resources = resources.change(server, entry.sections, undefined);
     const change = names.release(server);
     names = change.registry;
@@ -172,8 +180,19 @@ export function withOrder(catalog: Catalog, order: readonly string[]): Catalog {
   }
   const change = names.declare(declared);
   for (const other of change.touched) touched.add(other);
-  nameAgain(servers, touched);
-  return new Snapshot({ order: declared, ranks, servers, names: change.registry, resources, reports: [] });
+  const servers = before.servers.edit((draft) => {
+    for (const server of gone) draft.delete(server);
+    nameAgain(draft, touched);
+  });
+  return new Snapshot({
+    order: declared,
+    ranks,
+    servers,
+    size,
+    names: change.registry,
+    resources,
+    reports: [],
+  });
 }
 
 function stateOf(catalog: Catalog): State {
@@ -201,7 +220,7 @@ function sectionOf<K extends ListKind>(
 }
 
 /** Their names may be shown differently now: what was built from them is built anew when asked for. */
-function nameAgain(servers: Map<string, ServerEntry>, touched: ReadonlySet<string>): void {
+function nameAgain(servers: MapDraft<ServerEntry>, touched: ReadonlySet<string>): void {
   for (const server of touched) {
     const entry = servers.get(server);
     if (entry === undefined) continue;
@@ -248,7 +267,7 @@ class Snapshot implements Catalog {
   }
 
   get size(): number {
-    return this.state.servers.size;
+    return this.state.size;
   }
 
   get reports(): readonly NameReport[] {

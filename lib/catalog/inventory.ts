@@ -1,8 +1,6 @@
 import type { TroupeError } from '../core/errors.ts';
 import type { ListKind } from '../core/events.ts';
 import { isJson, type Json } from '../core/json-rpc.ts';
-import { hiddenCharacter } from './hidden-text.ts';
-import { quoted } from './name-text.ts';
 import { brokenParamHeader } from './param-header-rules.ts';
 import { parseTemplate } from './template.ts';
 
@@ -112,8 +110,6 @@ interface SkippedItem {
 export interface CheckedItems<T> {
   readonly items: readonly T[];
   readonly skipped: readonly SkippedItem[];
-  /** Listed, but with something that a person would not see; for the inspection of definitions. */
-  readonly flagged: readonly SkippedItem[];
 }
 
 /**
@@ -131,7 +127,6 @@ export function checkItems<K extends ListKind>(
 ): CheckedItems<ItemOf[K]> {
   const items: ItemOf[K][] = [];
   const skipped: SkippedItem[] = [];
-  const flagged: SkippedItem[] = [];
   const seen = new Set<string>();
   const identity = IDENTITY[kind];
   for (let i = 0; i < rawItems.length; i += 1) {
@@ -157,15 +152,13 @@ export function checkItems<K extends ListKind>(
         continue;
       }
       seen.add(label);
-      const hidden = hiddenIn(raw);
-      if (hidden !== undefined) flagged.push({ item: label, reason: hidden });
       items.push(raw as ItemOf[K]);
     } catch (error) {
       // Only an in-process server can hand over something that throws while being read.
       skipped.push({ item: label, reason: `cannot be read: ${String(error)}` });
     }
   }
-  return { items, skipped, flagged };
+  return { items, skipped };
 }
 
 const IDENTITY: Readonly<Record<ListKind, string>> = {
@@ -230,16 +223,4 @@ function promptArguments(value: unknown): string | undefined {
   if (!Array.isArray(value)) return 'arguments is not an array';
   const named = value.every((argument) => isJson(argument) && typeof argument['name'] === 'string');
   return named ? undefined : 'an argument has no name';
-}
-
-const SHOWN = ['name', 'title', 'description'] as const;
-
-function hiddenIn(raw: Json): string | undefined {
-  for (const field of SHOWN) {
-    const text = raw[field];
-    if (typeof text !== 'string') continue;
-    const hidden = hiddenCharacter(text);
-    if (hidden !== undefined) return `${field} contains the hidden character ${hidden}: ${quoted(text)}`;
-  }
-  return undefined;
 }

@@ -16,6 +16,27 @@ export type Era = 'legacy' | 'modern';
 export type BreakerState = 'closed' | 'open' | 'half-open';
 export type ListKind = 'tools' | 'resources' | 'resourceTemplates' | 'prompts';
 
+/** One kind of hidden characters in one text of a definition. */
+export interface ItemFlag {
+  /** Where: `inputSchema.properties.path.description` for example; a key ends with ` (key)`. */
+  readonly path: string;
+  /** What: `tag` is ASCII that is not drawn, `ansi` moves the cursor of a terminal. */
+  readonly kind:
+    | 'tag'
+    | 'bidi'
+    | 'zero-width'
+    | 'filler'
+    | 'variation'
+    | 'control'
+    | 'surrogate'
+    | 'ansi';
+  readonly count: number;
+  /** Surroundings of the first, made visible. */
+  readonly excerpt: string;
+  /** What tags spell. */
+  readonly hidden?: string | undefined;
+}
+
 /** Everything the engine tells about itself: a closed union, names in the past tense. `at` is wall time in milliseconds. */
 export type EngineEvent =
   | {
@@ -62,6 +83,16 @@ export type EngineEvent =
       readonly kind: ListKind;
       readonly item: string;
       readonly reason: string;
+    }
+  | {
+      /** An item holds characters that a person does not see and a model reads. It is listed as the server wrote it. */
+      readonly type: 'catalog.item_flagged';
+      readonly at: number;
+      readonly server: string;
+      readonly kind: ListKind;
+      /** Original name, URI or URI template. */
+      readonly item: string;
+      readonly flags: readonly ItemFlag[];
     }
   | {
       readonly type: 'catalog.name_clashed';

@@ -39,6 +39,9 @@ export function recordEvents({ bus, note, credentials }: AuditNotesDeps): Readon
     bus.on('catalog.name_resembled', ({ server, name, reason }) =>
       note({ event: 'look-alike', server, name, reason }),
     ),
+    bus.on('catalog.item_flagged', ({ server, item, flags }) =>
+      note({ event: 'hidden characters', server, item, paths: flags.map(({ path }) => path) }),
+    ),
     bus.on('server.added', ({ server }) => note({ event: 'added', server })),
     bus.on('server.removed', ({ server }) => note({ event: 'removed', server })),
   ];

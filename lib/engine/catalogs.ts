@@ -9,6 +9,7 @@ import type { Json } from '../core/json-rpc.ts';
 import type { RawList } from '../mcp/session/list.ts';
 import type { EventBus } from '../telemetry/event-bus.ts';
 import type { Listed, ListResult } from './contract.ts';
+import type { ItemFlags } from './item-flags.ts';
 import type { ListOutcome } from './listing.ts';
 import type { Replica } from './replica.ts';
 import type { Server } from './server.ts';
@@ -40,6 +41,7 @@ export function createCatalogs(deps: {
   readonly clock: Clock;
   readonly bus: EventBus;
   readonly trust: () => Pick<Trust, 'review' | 'held'>;
+  readonly flags: Pick<ItemFlags, 'inspect'>;
 }): Catalogs {
   const { config, clock, bus } = deps;
   const listedKinds = new Map<string, Set<ListKind>>();
@@ -84,7 +86,8 @@ export function createCatalogs(deps: {
         reason,
       });
     }
-    // Before it is exposed: nobody shall see or call what has not been compared with what was accepted.
+    // Before it is exposed: nobody shall see or call what has not been looked at and compared with what was accepted.
+    deps.flags.inspect(server.name, kind, kept);
     if (kind === 'tools') deps.trust().review(server.config, kept);
     const before = catalog.inventory(server.name) ?? emptyInventory(server.name, clock.now());
     const list = {

@@ -111,6 +111,12 @@ function cleanEvent(event: EngineEvent, redactor: Redactor): EngineEvent {
       };
     case 'catalog.item_skipped':
       return { ...event, item: redactor.text(event.item), reason: redactor.text(event.reason) };
+    case 'catalog.item_flagged':
+      return {
+        ...event,
+        item: redactor.text(event.item),
+        flags: redactor.value(event.flags) as typeof event.flags,
+      };
     case 'tool.quarantined':
       return {
         ...event,

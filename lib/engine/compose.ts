@@ -23,6 +23,7 @@ import { cleanBus, cleanError, cleanLogger, createInfoCleaner } from './clean.ts
 import { createCatalogs, type Catalogs } from './catalogs.ts';
 import type { ExplainRequest } from './contract.ts';
 import { createInboundDoor } from './inbound.ts';
+import { createItemFlags } from './item-flags.ts';
 import { createLink } from './links.ts';
 import { expire, unless } from './listing.ts';
 import { buildPipeline } from './pipeline.ts';
@@ -115,7 +116,8 @@ export function compileEngine(config: Config): EngineParts {
   const bus = cleanBus(createEventBus({ logger, now: () => clock.wallTime() }), redactor);
   const servers = new Map<string, Server>();
   for (const warning of config.warnings) logger.warn(warning);
-  const catalogs: Catalogs = createCatalogs({ config, clock, bus, trust: () => trust });
+  const flags = createItemFlags({ bus, clock, logger, redactor });
+  const catalogs: Catalogs = createCatalogs({ config, clock, bus, flags, trust: () => trust });
   const subscriberFailed = (error: unknown): void =>
     logger.error('a subscriber of a stream threw', { error: TroupeError.from(error).detail });
   const views = new Views(subscriberFailed);
@@ -229,6 +231,7 @@ export function compileEngine(config: Config): EngineParts {
       config: { ...config, servers: [own] },
       clock,
       bus,
+      flags,
       trust: () => ({
         review: (reviewed, tools) => trust.review({ ...reviewed, name: pinName }, tools),
         held: trust.held,
@@ -406,7 +409,7 @@ export function compileEngine(config: Config): EngineParts {
       trust.fleetChanged();
       uniform = oneTime();
       for (const { connection } of added.replicas) views.begin(connection.id);
-      catalogs.reorder([...servers.keys()]);
+      if (!catalogs.current().order.includes(server.name)) catalogs.reorder([...servers.keys()]);
       bus.emit({ type: 'server.added', at: clock.wallTime(), server: server.name });
       fleet.changed();
       return added;
@@ -425,6 +428,7 @@ export function compileEngine(config: Config): EngineParts {
       lastSecret.delete(name);
       catalogs.forget(name);
       trust.forget(name);
+      flags.forget(name);
       trust.fleetChanged();
       for (const { connection } of removed.replicas) views.end(connection.id);
       bus.emit({ type: 'server.removed', at: clock.wallTime(), server: name });

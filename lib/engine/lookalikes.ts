@@ -8,7 +8,6 @@ export interface LookalikesDeps {
   readonly bus: EventBus;
   readonly clock: Clock;
   readonly logger: Logger;
-  readonly servers: () => Iterable<string>;
   readonly catalog: () => Catalog;
 }
 
@@ -20,11 +19,12 @@ export function tellLookalikes({
   bus,
   clock,
   logger,
-  servers,
   catalog,
 }: LookalikesDeps): ReadonlyArray<() => void> {
   const watch = createLookalikeWatch();
-  const known = new Set<string>();
+  /** In order of coming. */
+  const present = new Set<string>();
+  const seen = new Set<string>();
   const tell = (found: readonly Lookalike[]): void => {
     for (const { kind, suspect, resembles, reason } of found) {
       logger.warn('a name could be taken for another', { reason });
@@ -45,25 +45,24 @@ export function tellLookalikes({
       ?.tools.items.map(({ name }) => name);
     if (names !== undefined) tell(watch.listed(server, names));
   };
-  /** Whether there are others to be taken for; whoever is new is looked at first. */
-  const met = (): boolean => {
-    const all = [...servers()];
-    if (all.length < 2) return false;
-    for (const server of all) {
-      if (known.has(server)) continue;
-      known.add(server);
-      tell(watch.added(server));
-      listed(server);
-    }
-    return true;
+  const look = (server: string): void => {
+    if (seen.has(server)) return;
+    seen.add(server);
+    tell(watch.added(server));
+    listed(server);
   };
   return [
-    bus.on('server.added', () => void met()),
+    bus.on('server.added', ({ server }) => {
+      present.add(server);
+      if (present.size === 2) for (const one of present) look(one);
+      else if (present.size > 2) look(server);
+    }),
     bus.on('catalog.changed', ({ server, kinds }) => {
-      if (kinds.includes('tools') && met()) listed(server);
+      if (kinds.includes('tools') && present.size > 1) listed(server);
     }),
     bus.on('server.removed', ({ server }) => {
-      known.delete(server);
+      present.delete(server);
+      seen.delete(server);
       watch.forget(server);
     }),
   ];

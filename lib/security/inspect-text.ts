@@ -1,5 +1,5 @@
 import { plainText } from '../core/errors.ts';
-import { hiddenKind, revealHidden } from './invisible.ts';
+import { hasHidden, hiddenKind, revealHidden } from './invisible.ts';
 import type { HiddenKind } from './invisible.ts';
 
 export type TextFlagKind = HiddenKind | 'ansi';
@@ -21,14 +21,10 @@ export interface DefinitionFlag extends TextFlag {
   readonly path: string;
 }
 
-/** Looks at the definition of a tool, prompt or resource before it is shown for the first time; nothing found, nothing wrong. */
-export type DefinitionInspector = (definition: unknown) => readonly DefinitionFlag[];
-
 const MAX_DEPTH = 64;
 const MAX_FLAGS = 64;
 const MAX_HIDDEN = 256;
 const AROUND = 24;
-const PLAIN = /^[\t\n\r\u0020-\u007e]*$/;
 const ZWNJ = 0x200c;
 const ZWJ = 0x200d;
 const BLACK_FLAG = 0x1f3f4;
@@ -45,7 +41,7 @@ const PICTURE = /[\p{Extended_Pictographic}\p{Emoji_Modifier}\p{Regional_Indicat
 
 /** One flag for each kind that occurs. Emoji, flags of regions and the joiners of Arabic and Indic scripts are in order. */
 export function inspectText(text: string): readonly TextFlag[] {
-  if (PLAIN.test(text)) return [];
+  if (!hasHidden(text)) return [];
   const found = new Map<TextFlagKind, { count: number; at: number; hidden: string }>();
   let before = 0;
   for (let at = 0; at < text.length;) {
@@ -122,25 +118,78 @@ function isInOrder(codePoint: number, before: number, after: number | undefined)
   }
 }
 
-/** Every text and key of a definition, at most 64 levels deep; at most 64 flags. */
-export const inspectDefinition: DefinitionInspector = (definition) => {
-  const flags: DefinitionFlag[] = [];
-  walk(definition, '', 0, flags);
-  return flags;
-};
+/** What may be looked at, over any number of definitions: a server may send as much as its limits let through. */
+export interface InspectionBudget {
+  /** Texts, keys and values. */
+  nodes: number;
+  /** Characters of texts with something hidden, which are looked at one by one. */
+  characters: number;
+}
 
-function walk(value: unknown, path: string, depth: number, flags: DefinitionFlag[]): void {
-  if (flags.length >= MAX_FLAGS) return;
+export function inspectionBudget(): InspectionBudget {
+  return { nodes: 1_000_000, characters: 100_000 };
+}
+
+/** Where a value stands; spelled out only where something was found. */
+interface Place {
+  readonly of: Place | undefined;
+  readonly key: string;
+  readonly inArray: boolean;
+}
+
+/**
+ * Looks at every text and key of a definition before it is shown for the first time: at most 64 levels deep, at most 64
+ * flags, and no further than the budget goes. Linear time. Nothing found, nothing wrong.
+ */
+export function inspectDefinition(
+  definition: unknown,
+  budget: InspectionBudget = inspectionBudget(),
+): readonly DefinitionFlag[] {
+  const flags: DefinitionFlag[] = [];
+  walk(definition, undefined, 0, flags, budget);
+  return flags;
+}
+
+function walk(
+  value: unknown,
+  place: Place | undefined,
+  depth: number,
+  flags: DefinitionFlag[],
+  budget: InspectionBudget,
+): void {
+  if (flags.length >= MAX_FLAGS || budget.nodes <= 0) return;
+  budget.nodes -= 1;
   if (typeof value === 'string') {
-    for (const flag of inspectText(value)) flags.push({ path, ...flag });
+    look(value, place, '', flags, budget);
     return;
   }
   if (typeof value !== 'object' || value === null || depth === MAX_DEPTH) return;
-  for (const [key, item] of Object.entries(value)) {
-    const name = plainText(revealHidden(key), 128);
-    const inner = Array.isArray(value) ? `${path}[${name}]` : path === '' ? name : `${path}.${name}`;
-    if (!Array.isArray(value))
-      for (const flag of inspectText(key)) flags.push({ path: `${inner} (key)`, ...flag });
-    walk(item, inner, depth + 1, flags);
+  const inArray = Array.isArray(value);
+  for (const key in value) {
+    const inner = { of: place, key, inArray };
+    if (!inArray) look(key, inner, ' (key)', flags, budget);
+    walk((value as Readonly<Record<string, unknown>>)[key], inner, depth + 1, flags, budget);
   }
+}
+
+function look(
+  text: string,
+  place: Place | undefined,
+  suffix: string,
+  flags: DefinitionFlag[],
+  budget: InspectionBudget,
+): void {
+  if (!hasHidden(text) || budget.characters <= 0) return;
+  const found = inspectText(text.slice(0, budget.characters));
+  budget.characters -= text.length;
+  for (const flag of found) flags.push({ path: `${pathOf(place)}${suffix}`, ...flag });
+}
+
+function pathOf(place: Place | undefined): string {
+  if (place === undefined) return '';
+  const { of, key, inArray } = place;
+  const name = plainText(revealHidden(key), 128);
+  const before = pathOf(of);
+  if (inArray) return `${before}[${name}]`;
+  return before === '' ? name : `${before}.${name}`;
 }

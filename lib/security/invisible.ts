@@ -49,7 +49,17 @@ export function hiddenKind(codePoint: number): HiddenKind | undefined {
   return undefined;
 }
 
+/** Nearly every text: one look at each character decides. */
 const PLAIN = /^[\t\n\r\u0020-\u007e]*$/;
+/** The same ranges at native speed, for texts in other scripts. */
+const HIDDEN = new RegExp(
+  `[${RANGES.map(([first, last]) => `\\u{${first.toString(16)}}-\\u{${last.toString(16)}}`).join('')}]`,
+  'u',
+);
+
+export function hasHidden(text: string): boolean {
+  return !PLAIN.test(text) && HIDDEN.test(text);
+}
 
 /** Makes hidden characters visible, `\u{200b}` for example; everything else stays. */
 export function revealHidden(text: string): string {

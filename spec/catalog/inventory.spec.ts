@@ -15,9 +15,9 @@ describe('checkItems', () => {
     const good: unknown = JSON.parse(
       '{"name":"a","inputSchema":{"type":"object"},"x-vendor":{"deep":[1]},"__proto__":{"evil":true}}',
     );
-    const { items, skipped, flagged } = checkItems('tools', [good]);
+    const { items, skipped } = checkItems('tools', [good]);
     expect(items[0]).toBe(good);
-    expect([skipped, flagged]).toEqual([[], []]);
+    expect(skipped).toEqual([]);
     expect(Object.prototype).not.toHaveProperty('evil');
   });
 
@@ -77,12 +77,6 @@ describe('checkItems', () => {
     const { items, skipped } = checkItems('tools', [bad, tool('good')], { httpHeaders: true });
     expect(items.map(({ name }) => name)).toEqual(['good']);
     expect(skipped).toEqual([{ item: 'bad', reason: expect.stringContaining('x-mcp-header') }]);
-  });
-
-  it('flags what a person would not see, and lists it', () => {
-    const { items, flagged } = checkItems('tools', [tool('a', { description: 'ok\u{e0041}' }), tool('b')]);
-    expect(items).toHaveLength(2);
-    expect(flagged).toEqual([{ item: 'a', reason: expect.stringContaining('U+E0041') }]);
   });
 
   it('survives items that cannot be read', () => {

@@ -405,8 +405,8 @@ export const ROWS: readonly Row[] = [
     '3-01',
     'hidden characters in what a model reads are flagged',
     'any',
-    held('catalog/hidden-text', 'hiddenCharacter'),
-    held('catalog/inventory', 'flags what a person would not see, and lists it'),
+    held('engine/item-flags', 'tells what a person does not see in what a server lists'),
+    held('security/inspect-text', 'is searched in all its texts and keys'),
   ),
   row(
     '3-02',

@@ -1,0 +1,91 @@
+import type { Clock } from '../core/clock.ts';
+import type { ListKind } from '../core/events.ts';
+import type { Json } from '../core/json-rpc.ts';
+import type { Logger } from '../core/ports.ts';
+import { inspectDefinition, inspectionBudget, type DefinitionFlag } from '../security/inspect-text.ts';
+import { revealHidden } from '../security/invisible.ts';
+import type { Redactor } from '../security/redaction.ts';
+import type { EventBus } from '../telemetry/event-bus.ts';
+
+export interface ItemFlagsDeps {
+  readonly bus: EventBus;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly redactor: Pick<Redactor, 'value'>;
+}
+
+/** Watches what servers list for characters that a person does not see and a model reads. */
+export interface ItemFlags {
+  /** Before the items are shown to anybody: tells what was found in those not seen before. Never throws. */
+  inspect(server: string, kind: ListKind, items: readonly Json[]): void;
+  forget(server: string): void;
+}
+
+/** Findings told of one server; then nothing more of it is looked at. */
+const MAX_TOLD = 100;
+
+/**
+ * Tells `catalog.item_flagged`, once for each finding. It only tells: the item is listed as the server wrote it, since
+ * what is hidden may be how a language is written.
+ */
+export function createItemFlags({ bus, clock, logger, redactor }: ItemFlagsDeps): ItemFlags {
+  const told = new Map<string, Set<string>>();
+  /** Over a wire a list is made of new objects each time; a server in this process may list the same ones. */
+  const seen = new WeakSet<Json>();
+
+  const tell = (
+    server: string,
+    kind: ListKind,
+    item: string,
+    flags: readonly DefinitionFlag[],
+    before: Set<string>,
+  ): void => {
+    const finding = JSON.stringify([kind, item, flags]);
+    if (before.has(finding) || before.size >= MAX_TOLD) return;
+    before.add(finding);
+    logger.warn('a definition holds characters that nobody sees', {
+      server,
+      item: revealHidden(item),
+      flags: flags.map(({ path, kind: what, count }) => `${path}: ${count} × ${what}`),
+    });
+    bus.emit({ type: 'catalog.item_flagged', at: clock.wallTime(), server, kind, item, flags });
+  };
+
+  return {
+    inspect(server, kind, items) {
+      let before = told.get(server);
+      if (before !== undefined && before.size >= MAX_TOLD) return;
+      const budget = inspectionBudget();
+      for (const item of items) {
+        if (seen.has(item)) continue;
+        seen.add(item);
+        if (flagsOf(item, budget).length === 0) continue;
+        // Looked at once more without our secrets: an excerpt may cut one in pieces that nobody recognises.
+        const flags = flagsOf(redactor.value(item), inspectionBudget());
+        if (flags.length === 0) continue;
+        if (before === undefined) {
+          before = new Set();
+          told.set(server, before);
+        }
+        tell(server, kind, String(item[IDENTITY[kind]]), flags, before);
+      }
+    },
+    forget: (server) => void told.delete(server),
+  };
+}
+
+const IDENTITY: Readonly<Record<ListKind, string>> = {
+  tools: 'name',
+  prompts: 'name',
+  resources: 'uri',
+  resourceTemplates: 'uriTemplate',
+};
+
+/** Only a server in this process can hand over something that throws while being read: its code is the host's own. */
+function flagsOf(item: unknown, budget: Parameters<typeof inspectDefinition>[1]): readonly DefinitionFlag[] {
+  try {
+    return inspectDefinition(item, budget);
+  } catch {
+    return [];
+  }
+}
