@@ -21,15 +21,7 @@ export interface ItemFlag {
   /** Where: `inputSchema.properties.path.description` for example; a key ends with ` (key)`. */
   readonly path: string;
   /** What: `tag` is ASCII that is not drawn, `ansi` moves the cursor of a terminal. */
-  readonly kind:
-    | 'tag'
-    | 'bidi'
-    | 'zero-width'
-    | 'filler'
-    | 'variation'
-    | 'control'
-    | 'surrogate'
-    | 'ansi';
+  readonly kind: 'tag' | 'bidi' | 'zero-width' | 'filler' | 'variation' | 'control' | 'surrogate' | 'ansi';
   readonly count: number;
   /** Surroundings of the first, made visible. */
   readonly excerpt: string;

@@ -15,12 +15,7 @@ export interface LookalikesDeps {
  * Tells `catalog.name_resembled` for servers and tools whose names could be taken for another server's. It only tells: a
  * name leads where it led, whoever looks like it. With one server there is nobody to be taken for, and nothing is kept.
  */
-export function tellLookalikes({
-  bus,
-  clock,
-  logger,
-  catalog,
-}: LookalikesDeps): ReadonlyArray<() => void> {
+export function tellLookalikes({ bus, clock, logger, catalog }: LookalikesDeps): ReadonlyArray<() => void> {
   const watch = createLookalikeWatch();
   /** In order of coming. */
   const present = new Set<string>();

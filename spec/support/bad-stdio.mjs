@@ -19,8 +19,7 @@ const text = (value) => ({ content: [{ type: 'text', text: String(value) }] });
 const live = () => setInterval(() => {}, 60_000);
 const tool = (name, inputSchema = { type: 'object' }) => ({ name, inputSchema });
 /** ASCII that is not drawn. */
-const tags = (text) =>
-  Array.from(text, (c) => String.fromCodePoint(0xe0000 + c.charCodeAt(0))).join('');
+const tags = (text) => Array.from(text, (c) => String.fromCodePoint(0xe0000 + c.charCodeAt(0))).join('');
 const isCall = ({ method, params }, name) =>
   method === 'tools/call' && (name === undefined || params.name === name);
 
