@@ -26,9 +26,8 @@ export class ListSection<K extends ListKind> {
   readonly kind: K;
   readonly server: string;
   readonly list: InventoryList<ItemOf[K]>;
-  #built:
-    | { readonly items: readonly ListedOf<K>[]; readonly byId: ReadonlyMap<string, ListedOf<K>> }
-    | undefined;
+  #built: readonly ListedOf<K>[] | undefined;
+  #byId: ReadonlyMap<string, ListedOf<K>> | undefined;
   #templates: readonly Template[] | undefined;
 
   constructor(kind: K, server: string, list: InventoryList<ItemOf[K]>) {
@@ -39,16 +38,18 @@ export class ListSection<K extends ListKind> {
 
   /** What `listed` gave when it was called. */
   get built(): readonly ListedOf<K>[] | undefined {
-    return this.#built?.items;
+    return this.#built;
   }
 
   listed(exposed: Exposed): readonly ListedOf<K>[] {
-    return this.#build(exposed).items;
+    this.#built ??= this.#build(exposed);
+    return this.#built;
   }
 
   /** By original name, URI or URI template. */
   item(id: string, exposed: Exposed): ListedOf<K> | undefined {
-    return this.#build(exposed).byId.get(id);
+    this.#byId ??= new Map(this.listed(exposed).map((item) => [listedId(this.kind, item), item]));
+    return this.#byId.get(id);
   }
 
   /** Names, URIs or URI templates, each once. Items that are none are passed over: the inventory may be unchecked. */
@@ -74,32 +75,37 @@ export class ListSection<K extends ListKind> {
     return this.#templates;
   }
 
-  #build(exposed: Exposed): { items: readonly ListedOf<K>[]; byId: ReadonlyMap<string, ListedOf<K>> } {
-    if (this.#built !== undefined) return this.#built;
+  #build(exposed: Exposed): readonly ListedOf<K>[] {
     const { kind, server, list } = this;
     const stale = list.stale === true;
     const items: ListedOf<K>[] = [];
-    const byId = new Map<string, ListedOf<K>>();
+    const seen = new Set<string>();
     for (const item of list.items) {
       const id = idOf(kind, item);
-      if (id === undefined || byId.has(id)) continue;
-      const name = exposed(item.name) ?? item.name;
-      const origin = { name, server, originalName: item.name };
+      if (id === undefined || seen.has(id)) continue;
+      seen.add(id);
+      const listed = copyOf(item);
+      listed['name'] = exposed(item.name) ?? item.name;
+      listed['server'] = server;
+      listed['originalName'] = item.name;
       // A field `stale` of the server's own would be taken for ours.
-      const added = stale || Object.hasOwn(item, 'stale') ? { ...origin, stale } : origin;
-      const listed = copyWith(item, added) as ListedOf<K>;
-      Object.freeze(listed);
-      items.push(listed);
-      byId.set(id, listed);
+      if (stale || Object.hasOwn(item, 'stale')) listed['stale'] = stale;
+      items.push(Object.freeze(listed) as unknown as ListedOf<K>);
     }
-    this.#built = { items: Object.freeze(items), byId };
-    return this.#built;
+    return Object.freeze(items);
   }
 }
 
 /** `Object.assign` is many times as fast as spreading, but would take an own `__proto__` for the prototype. */
-function copyWith(item: object, added: object): object {
-  return Object.hasOwn(item, '__proto__') ? { ...item, ...added } : Object.assign({}, item, added);
+function copyOf(item: object): Record<string, unknown> {
+  return Object.hasOwn(item, '__proto__')
+    ? { ...item }
+    : (Object.assign({}, item) as Record<string, unknown>);
+}
+
+/** Under its exposed name an item is known to hosts; here it goes by what its server calls it. */
+function listedId(kind: ListKind, item: Listed<Readonly<Record<string, unknown>>>): string {
+  return kind === 'tools' || kind === 'prompts' ? item.originalName : (idOf(kind, item) as string);
 }
 
 function idOf(kind: ListKind, item: Readonly<Record<string, unknown>>): string | undefined {

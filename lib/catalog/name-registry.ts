@@ -114,7 +114,7 @@ class Registry implements NameRegistry {
   claim(kind: NamedKind, server: string, originals: Iterable<string>): NameChange {
     const names = this.#kinds[kind];
     const before = names.servers.get(server) ?? NO_SERVER;
-    const listed = new Set(originals);
+    const listed = setOf(originals);
     if (sameSet(before.listed, listed)) return { registry: this, reports: [], touched: NOBODY };
 
     // The naming function is foreign code: all of it runs before anything changes.
@@ -389,6 +389,10 @@ function reportShared(
   servers.add(holder.server);
   const reason = `${quoted(holder.originalName)} is offered by several servers; each is exposed with its server in front`;
   reports.push({ kind, ...holder, servers: [...servers], reason });
+}
+
+function setOf(names: Iterable<string>): ReadonlySet<string> {
+  return names instanceof Set ? (names as ReadonlySet<string>) : new Set(names);
 }
 
 function sameSet(a: ReadonlySet<string>, b: ReadonlySet<string>): boolean {

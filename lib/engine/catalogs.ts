@@ -87,9 +87,9 @@ export function createCatalogs(deps: {
       });
     }
     // Before it is exposed: nobody shall see or call what has not been looked at and compared with what was accepted.
-    deps.flags.inspect(server.name, kind, kept);
-    if (kind === 'tools') deps.trust().review(server.config, kept);
     const before = catalog.inventory(server.name) ?? emptyInventory(server.name, clock.now());
+    deps.flags.inspect(server.name, kind, kept, before[kind].items);
+    if (kind === 'tools') deps.trust().review(server.config, kept);
     const list = {
       items: kept,
       listedAt: clock.now(),

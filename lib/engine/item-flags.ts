@@ -16,8 +16,11 @@ export interface ItemFlagsDeps {
 
 /** Watches what servers list for characters that a person does not see and a model reads. */
 export interface ItemFlags {
-  /** Before the items are shown to anybody: tells what was found in those not seen before. Never throws. */
-  inspect(server: string, kind: ListKind, items: readonly Json[]): void;
+  /**
+   * Before the items are shown to anybody: tells what was found in them. Those that stood in the same place `before`, the
+   * same objects, are passed over: over a wire a list is made of new ones each time. Never throws.
+   */
+  inspect(server: string, kind: ListKind, items: readonly Json[], before: readonly Json[]): void;
   forget(server: string): void;
 }
 
@@ -30,19 +33,17 @@ const MAX_TOLD = 100;
  */
 export function createItemFlags({ bus, clock, logger, redactor }: ItemFlagsDeps): ItemFlags {
   const told = new Map<string, Set<string>>();
-  /** Over a wire a list is made of new objects each time; a server in this process may list the same ones. */
-  const seen = new WeakSet<Json>();
 
   const tell = (
     server: string,
     kind: ListKind,
     item: string,
     flags: readonly DefinitionFlag[],
-    before: Set<string>,
+    findings: Set<string>,
   ): void => {
     const finding = JSON.stringify([kind, item, flags]);
-    if (before.has(finding) || before.size >= MAX_TOLD) return;
-    before.add(finding);
+    if (findings.has(finding) || findings.size >= MAX_TOLD) return;
+    findings.add(finding);
     logger.warn('a definition holds characters that nobody sees', {
       server,
       item: revealHidden(item),
@@ -52,22 +53,22 @@ export function createItemFlags({ bus, clock, logger, redactor }: ItemFlagsDeps)
   };
 
   return {
-    inspect(server, kind, items) {
-      let before = told.get(server);
-      if (before !== undefined && before.size >= MAX_TOLD) return;
+    inspect(server, kind, items, before) {
+      let findings = told.get(server);
+      if (findings !== undefined && findings.size >= MAX_TOLD) return;
       const budget = inspectionBudget();
-      for (const item of items) {
-        if (seen.has(item)) continue;
-        seen.add(item);
+      for (let i = 0; i < items.length; i += 1) {
+        const item = items[i] as Json;
+        if (item === before[i]) continue;
         if (flagsOf(item, budget).length === 0) continue;
         // Looked at once more without our secrets: an excerpt may cut one in pieces that nobody recognises.
         const flags = flagsOf(redactor.value(item), inspectionBudget());
         if (flags.length === 0) continue;
-        if (before === undefined) {
-          before = new Set();
-          told.set(server, before);
+        if (findings === undefined) {
+          findings = new Set();
+          told.set(server, findings);
         }
-        tell(server, kind, String(item[IDENTITY[kind]]), flags, before);
+        tell(server, kind, String(item[IDENTITY[kind]]), flags, findings);
       }
     },
     forget: (server) => void told.delete(server),

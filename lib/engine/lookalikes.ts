@@ -35,10 +35,8 @@ export function tellLookalikes({ bus, clock, logger, catalog }: LookalikesDeps):
     }
   };
   const listed = (server: string): void => {
-    const names = catalog()
-      .inventory(server)
-      ?.tools.items.map(({ name }) => name);
-    if (names !== undefined) tell(watch.listed(server, names));
+    const tools = catalog().inventory(server)?.tools.items;
+    if (tools !== undefined) tell(watch.listed(server, new Set(tools.map(({ name }) => name))));
   };
   const look = (server: string): void => {
     if (seen.has(server)) return;

@@ -53,8 +53,9 @@ class TimedCall implements DeadlineEntry {
   readonly #reject: (error: unknown) => void;
   #listenerSlot = -1;
   #settled = false;
-  wheelSlot: Set<DeadlineEntry> | undefined = undefined;
-  wheelAt = 0;
+  wheelSlot: DeadlineEntry['wheelSlot'] = undefined;
+  wheelBefore: DeadlineEntry | undefined = undefined;
+  wheelAfter: DeadlineEntry | undefined = undefined;
 
   constructor(
     clock: Clock,

@@ -134,8 +134,9 @@ class HedgedCall implements DeadlineEntry {
   #running = 0;
   #done = false;
   #firstStartedAt = 0;
-  wheelSlot: Set<DeadlineEntry> | undefined = undefined;
-  wheelAt = 0;
+  wheelSlot: DeadlineEntry['wheelSlot'] = undefined;
+  wheelBefore: DeadlineEntry | undefined = undefined;
+  wheelAfter: DeadlineEntry | undefined = undefined;
 
   constructor(
     next: Handler,

@@ -82,8 +82,9 @@ class BoundedAttempt implements DeadlineEntry {
   readonly #request: Request;
   readonly #attemptMs: number;
   readonly #cancellation: ChildCancellation;
-  wheelSlot: Set<DeadlineEntry> | undefined = undefined;
-  wheelAt = 0;
+  wheelSlot: DeadlineEntry['wheelSlot'] = undefined;
+  wheelBefore: DeadlineEntry | undefined = undefined;
+  wheelAfter: DeadlineEntry | undefined = undefined;
 
   constructor(request: Request, attemptMs: number) {
     this.#request = request;

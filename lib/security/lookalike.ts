@@ -139,12 +139,13 @@ class Watch implements LookalikeWatch {
   }
 
   listed(server: string, tools: Iterable<string>): readonly Lookalike[] {
+    const names: ReadonlySet<string> = tools instanceof Set ? tools : new Set(tools);
     const before = this.#tools.get(server);
+    if (before !== undefined && areThese(before, names)) return [];
     const now = new Map<string, Known>();
     const fresh: Known[] = [];
     const base = skeletonOf(server);
-    for (const name of tools) {
-      if (now.has(name)) continue;
+    for (const name of names) {
       const old = before?.get(name);
       const known = old ?? knownOf(server, base, name);
       now.set(name, known);
@@ -205,6 +206,12 @@ class Watch implements LookalikeWatch {
       return true;
     });
   }
+}
+
+function areThese(known: ReadonlyMap<string, Known>, names: ReadonlySet<string>): boolean {
+  if (known.size !== names.size) return false;
+  for (const name of names) if (!known.has(name)) return false;
+  return true;
 }
 
 /** Nearly every key has one holder: no list for those. */

@@ -126,8 +126,9 @@ const ABORTED = new Error('no longer wanted');
  * pieces, and last exactly one of `end` and `fail`; nothing after `abort`.
  */
 export abstract class HttpExchange implements Dispatcher.DispatchHandler, DeadlineEntry {
-  wheelSlot: Set<DeadlineEntry> | undefined = undefined;
-  wheelAt = 0;
+  wheelSlot: DeadlineEntry['wheelSlot'] = undefined;
+  wheelBefore: DeadlineEntry | undefined = undefined;
+  wheelAfter: DeadlineEntry | undefined = undefined;
   /** Bytes of the body counted as waiting for a socket. */
   waitingBytes = 0;
   protected readonly client: HttpClient;
