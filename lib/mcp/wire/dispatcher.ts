@@ -4,6 +4,7 @@ import type { Json, RequestId, RpcError, RpcRequest, RpcResult } from '../../cor
 import type { Progress } from '../../core/request.ts';
 import { fromRpcError } from '../errors.ts';
 import type { Channel } from './channel.ts';
+import { ID_PREFIX, PendingTable, type Waiting } from './pending-table.ts';
 
 /** One ordinary request, ready for the wire. */
 export interface Call {
@@ -34,8 +35,6 @@ export interface DispatcherOptions {
   readonly onFailed?: ((error: TroupeError) => void) | undefined;
 }
 
-/** Ids of this lane start with this letter, so that they can never be taken for the numeric ids of the SDK client. */
-const ID_PREFIX = 't';
 /** Causes of an end that are faults of the peer, or ours. */
 const AT_FAULT: ReadonlySet<string> = new Set([
   'protocol_error',
@@ -51,11 +50,10 @@ const MAX_BATCH = 100;
  * results handed on untouched. It owns no timer: deadlines and aborts arrive through the call's cancellation.
  */
 export class Dispatcher {
-  readonly #pending = new Map<RequestId, Pending>();
+  readonly #pending = new PendingTable<Pending>();
   readonly #channel: Channel;
   readonly #options: DispatcherOptions;
   #envelope: Json | undefined;
-  #next = 1;
   #closed: TroupeError | undefined;
   #idle: (() => void) | undefined;
   #batch: RpcRequest[] = [];
@@ -79,11 +77,12 @@ export class Dispatcher {
   call(call: Call): Promise<Json> {
     const already = call.cancellation.reason ?? this.#closed;
     if (already !== undefined) return Promise.reject(this.#located(already, 'unsent'));
-    const id = ID_PREFIX + (this.#next++).toString(36);
+    const seq = this.#pending.nextSeq();
+    const id = ID_PREFIX + seq;
     return new Promise<Json>((resolve, reject) => {
-      const pending = new Pending(this, id, call, resolve, reject);
+      const pending = new Pending(this, id, seq, call, resolve, reject);
       const params = this.#params(call, id);
-      this.#pending.set(id, pending);
+      this.#pending.add(pending);
       const message: RpcRequest =
         params === undefined
           ? { jsonrpc: '2.0', id, method: call.method }
@@ -116,7 +115,7 @@ export class Dispatcher {
 
   /** Whoever was cancelled while waiting is left out; each of the others has an outcome of its own. */
   readonly #sendBatch = (): void => {
-    const waiting = this.#batch.filter(({ id }) => this.#pending.has(id));
+    const waiting = this.#batch.filter(({ id }) => this.#pending.get(id) !== undefined);
     this.#batch = [];
     for (let from = 0; from < waiting.length; from += MAX_BATCH) {
       const group = waiting.slice(from, from + MAX_BATCH);
@@ -204,7 +203,7 @@ export class Dispatcher {
       ? new TroupeError('connection_lost', cause.detail, { data: cause.data, cause })
       : cause;
     this.#closed = lost;
-    for (const pending of this.#pending.values()) {
+    for (const pending of this.#pending.all()) {
       this.#settled(pending);
       this.#fail(pending, this.#located(lost, 'sent'));
     }
@@ -212,7 +211,7 @@ export class Dispatcher {
 
   /** Stops waiting for everything: each pending request is cancelled at the server and rejects with `reason`. */
   abort(reason: TroupeError): void {
-    for (const pending of this.#pending.values()) this.cancel(pending, reason);
+    for (const pending of this.#pending.all()) this.cancel(pending, reason);
   }
 
   /** Resolves when nothing is pending any more. */
@@ -274,7 +273,7 @@ export class Dispatcher {
   }
 
   #settled(pending: Pending): void {
-    this.#pending.delete(pending.id);
+    this.#pending.delete(pending);
     pending.call.cancellation.ignore(pending.slot);
     if (this.#pending.size === 0 && this.#idle !== undefined) {
       this.#idle();
@@ -309,8 +308,9 @@ function unserialisable(method: string, cause: unknown): TroupeError {
 }
 
 /** A request between hand-over and its end; it listens to its cancellation itself. */
-class Pending {
+class Pending implements Waiting {
   readonly id: string;
+  readonly seq: number;
   readonly call: Call;
   readonly resolve: (result: Json) => void;
   readonly reject: (error: TroupeError) => void;
@@ -321,12 +321,14 @@ class Pending {
   constructor(
     owner: Dispatcher,
     id: string,
+    seq: number,
     call: Call,
     resolve: (result: Json) => void,
     reject: (error: TroupeError) => void,
   ) {
     this.#owner = owner;
     this.id = id;
+    this.seq = seq;
     this.call = call;
     this.resolve = resolve;
     this.reject = reject;
