@@ -74,7 +74,15 @@ export function createRequestFactory(deps: {
         meta: options?.meta,
         attempt: 1,
         tried: NONE,
-        facts: { attempts: 0, rounds: 0, connection: undefined, cache: undefined },
+        // All that they may hold, so that they never change their shape.
+        facts: {
+          attempts: 0,
+          unsent: undefined,
+          rounds: 0,
+          server: undefined,
+          connection: undefined,
+          cache: undefined,
+        },
       });
     },
   };

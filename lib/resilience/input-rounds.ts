@@ -37,12 +37,13 @@ const MAY_ASK: ReadonlySet<string> = new Set(['tools/call', 'prompts/get', 'reso
  * `invalid_response`.
  */
 export function inputRounds(options: InputRoundsOptions): Interceptor {
-  return (next) => async (request) => {
-    const response = await next(request);
-    const type = response['resultType'];
-    if (type === undefined || type === 'complete') return response;
-    return furtherRounds(next, request, response, options);
-  };
+  // Not async: a frame costs as much as the rest of this layer, for the many that are not asked back.
+  return (next) => (request) =>
+    next(request).then((response) => {
+      const type = response['resultType'];
+      if (type === undefined || type === 'complete') return response;
+      return furtherRounds(next, request, response, options);
+    });
 }
 
 async function furtherRounds(

@@ -14,7 +14,7 @@ import {
   type AffinityOptions,
   type Placement,
 } from './affinity.ts';
-import type { ReplicaLoad } from './load-meter.ts';
+import type { Lease, ReplicaLoad } from './load-meter.ts';
 import { type Ejection, type OutlierOptions, createOutlierDetector } from './outlier.ts';
 import { type Picker, type PickerReplica, type PickerSnapshot, createPicker } from './picker.ts';
 import { withTiers } from './strategies/with-tiers.ts';
@@ -225,21 +225,16 @@ export class ReplicaPool {
     const { facts } = request;
     facts.attempts++;
     facts.connection = candidate.id;
-    // One continuation books the outcome everywhere: meter, breaker, affinity, the line of those who wait.
-    const settle = (outcome: Outcome): void => {
-      const now = this.#clock.now();
-      health?.report(outcome, generation, now);
-      this.picker.settle(lease, outcome, now);
-    };
     let answer: Promise<Response>;
     try {
       answer = candidate.handle(request);
     } catch (error) {
       answer = Promise.reject(TroupeError.from(error, { server: this.server, delivery: 'sent' }));
     }
+    // One continuation books the outcome everywhere: meter, breaker, affinity, the line of those who wait.
     return answer.then(
       (response) => {
-        settle(outcomeOfResult(response));
+        this.#settle(lease, health, generation, outcomeOfResult(response));
         // A hedge may have been handed over since.
         facts.connection = candidate.id;
         if (this.#hasAffinity) this.#affinity.learn(response, candidate);
@@ -248,7 +243,7 @@ export class ReplicaPool {
       },
       (error: unknown) => {
         const end = (): void => {
-          settle(outcomeOfError(error));
+          this.#settle(lease, health, generation, outcomeOfError(error));
           this.#line.advance();
         };
         if (isSuperseded(error)) this.#afterGrace(end);
@@ -261,6 +256,12 @@ export class ReplicaPool {
         throw this.#located(error, candidate, request);
       },
     );
+  }
+
+  #settle(lease: Lease, health: Health | undefined, generation: number, outcome: Outcome): void {
+    const now = this.#clock.now();
+    health?.report(outcome, generation, now);
+    this.picker.settle(lease, outcome, now);
   }
 
   /** Lets `end` happen once the server can have heard of a cancel; at the latest with the pool. */

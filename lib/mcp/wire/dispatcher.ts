@@ -79,32 +79,30 @@ export class Dispatcher {
     if (already !== undefined) return Promise.reject(this.#located(already, 'unsent'));
     const seq = this.#pending.nextSeq();
     const id = ID_PREFIX + seq;
-    return new Promise<Json>((resolve, reject) => {
-      const pending = new Pending(this, id, seq, call, resolve, reject);
-      const params = this.#params(call, id);
-      this.#pending.add(pending);
-      const message: RpcRequest =
-        params === undefined
-          ? { jsonrpc: '2.0', id, method: call.method }
-          : { jsonrpc: '2.0', id, method: call.method, params };
-      if (call.batch === true && this.#options.batches) this.#join(message);
-      else if (!this.#send(message, call)) return;
-      pending.slot = call.cancellation.listen(pending);
-    });
+    const promise = new Promise<Json>(capture);
+    const pending = new Pending(this, id, seq, call, capturedResolve, capturedReject);
+    const params = this.#params(call, id);
+    this.#pending.add(pending);
+    const message: RpcRequest =
+      params === undefined
+        ? { jsonrpc: '2.0', id, method: call.method }
+        : { jsonrpc: '2.0', id, method: call.method, params };
+    // Before it is sent: it may be answered before that returns.
+    pending.slot = call.cancellation.listen(pending);
+    if (call.batch === true && this.#options.batches) this.#join(message);
+    else this.#send(message, call);
+    return promise;
   }
 
-  /** False when it could not even be handed over; the request has then failed. */
-  #send(message: RpcRequest, call: Call): boolean {
+  #send(message: RpcRequest, call: Call): void {
     try {
       const accepted = this.#channel.send(
         message,
         call.headers === undefined ? undefined : { headers: call.headers },
       );
       if (accepted !== undefined) accepted.catch((error: unknown) => this.unanswered(message.id, error));
-      return true;
     } catch (error) {
       this.unanswered(message.id, isTroupeError(error) ? error : unserialisable(call.method, error));
-      return false;
     }
   }
 
@@ -293,6 +291,14 @@ export class Dispatcher {
     );
   }
 }
+
+// The functions of the promise under construction. Its executor runs synchronously, so one executor serves all.
+let capturedResolve: (result: Json) => void;
+let capturedReject: (error: TroupeError) => void;
+const capture = (resolve: (result: Json) => void, reject: (error: TroupeError) => void): void => {
+  capturedResolve = resolve;
+  capturedReject = reject;
+};
 
 function isUnwritable(error: unknown): boolean {
   return !isTroupeError(error) || (error.code === 'invalid_request' && error.delivery === 'unsent');
