@@ -10,11 +10,16 @@ import type { RawList } from '../mcp/session/list.ts';
 import type { EventBus } from '../telemetry/event-bus.ts';
 import type { Listed, ListResult } from './contract.ts';
 import type { ItemFlags } from './item-flags.ts';
-import type { ListOutcome } from './listing.ts';
 import type { Replica } from './replica.ts';
 import type { Server } from './server.ts';
 import { LIST_KINDS } from './session-lists.ts';
 import type { Trust } from './trust.ts';
+
+/** Which servers were asked, and why some could not be had. */
+interface Listing {
+  readonly asked: readonly string[];
+  readonly errors: ReadonlyMap<string, TroupeError>;
+}
 
 /** What all servers list, as one catalog that is swapped whole; lists come in, lookups go out. */
 export interface Catalogs {
@@ -28,7 +33,7 @@ export interface Catalogs {
   /** Of this catalog, or of one that a principal has; `pinName`: by which name the tools of a server are pinned there. */
   readonly aggregate: (
     kind: ListKind,
-    outcomes: readonly ListOutcome[],
+    listing: Listing,
     of?: { readonly catalog: Catalog; readonly pinName: (server: string) => string },
   ) => ListResult;
   readonly counts: (server: string) => Json;
@@ -128,16 +133,19 @@ export function createCatalogs(deps: {
         put(server.name, staleInventory(known, server.error ?? lost(server.name)), LIST_KINDS);
     },
 
-    aggregate(kind, outcomes, of) {
-      const failed = new Map(outcomes.map(({ server, error }) => [server, error]));
+    aggregate(kind, { asked, errors }, of) {
       const from = of?.catalog ?? catalog;
-      const parts = from.parts(kind, [...failed.keys()]).map((part) => {
-        const error = failed.get(part.server);
-        return error === undefined ? part : { ...part, failure: error, stale: true };
-      });
-      const listed = new Set(parts.map(({ server }) => server));
+      const all = asked.length === from.order.length && asked.every((name, i) => name === from.order[i]);
+      const known = from.parts(kind, all ? undefined : asked);
+      const parts =
+        errors.size === 0
+          ? known
+          : known.map((part) => {
+              const error = errors.get(part.server);
+              return error === undefined ? part : { ...part, failure: error, stale: true };
+            });
       const merged = mergeLists<Json & Listed>(
-        [...parts, ...outcomes.flatMap((o) => (listed.has(o.server) ? [] : [missing(o)]))],
+        parts.length === asked.length ? parts : [...parts, ...missing(asked, errors, parts)],
         clock.now(),
         wholeOf(from, kind, parts),
       );
@@ -177,13 +185,16 @@ function wholeOf(
   return parts.length === catalog.size ? catalog.list(kind) : undefined;
 }
 
-/** A server that has never listed anything is a failure without items. */
-function missing({ server, error }: ListOutcome): {
-  server: string;
-  items: readonly (Json & Listed)[];
-  failure?: TroupeError | undefined;
-} {
-  return { server, items: [], failure: error };
+/** Servers that have never listed anything are failures without items. */
+function missing(
+  asked: readonly string[],
+  errors: ReadonlyMap<string, TroupeError>,
+  parts: readonly { readonly server: string }[],
+): { server: string; items: readonly (Json & Listed)[]; failure: TroupeError | undefined }[] {
+  const listed = new Set(parts.map(({ server }) => server));
+  return asked
+    .filter((server) => !listed.has(server))
+    .map((server) => ({ server, items: [], failure: errors.get(server) }));
 }
 
 /** The tools that the configuration of the server admits; original names. */

@@ -7,7 +7,7 @@ import { amend, type Request } from '../core/request.ts';
 import { LIST_METHODS } from '../mcp/session/list.ts';
 import type { EngineParts } from './compose.ts';
 import type { ListResult } from './contract.ts';
-import { ensureListed, expire, isListed, unless, type ListOutcome } from './listing.ts';
+import { ensureListed, expire, isListed, unless } from './listing.ts';
 import type { RequestOptions } from './request-factory.ts';
 import type { Server } from './server.ts';
 import type { Sight } from './sight.ts';
@@ -79,32 +79,37 @@ async function listAll(
     if (!servers.has(name)) throw new TroupeError('not_found', `no server "${name}"`);
   const { sight } = parts.trust;
   // One that rests is not woken for whoever may use nothing of it, and a list says nothing of it.
-  const isOut = ({ name, connected }: Server): boolean =>
-    connected === undefined && !knows(name, kind) && sight?.rulesOut(name, principal) === true;
-  const asked = [...servers.values()].filter(
-    (server) => (wanted?.includes(server.name) ?? true) && !isOut(server),
-  );
+  const isOut =
+    sight === undefined
+      ? undefined
+      : ({ name, connected }: Server): boolean =>
+          connected === undefined && !knows(name, kind) && sight.rulesOut(name, principal);
   const again = request.cache !== 'use';
   const listing = {
     cancellation,
     again,
     knows: (name: string) => knows(name, kind),
   };
-  const outcomes: ListOutcome[] = asked.map(({ name }) => ({ server: name, error: undefined }));
+  const asked: string[] = [];
+  const errors = new Map<string, TroupeError>();
   // Of a thousand servers most have nothing new: only the others are waited for.
-  const late = asked.flatMap((server, i) => (!again && isListed(server, kind) ? [] : [i]));
-  await Promise.all(
-    late.map(async (i) => {
-      outcomes[i] = await ensureListed(asked[i] as Server, kind, listing);
-    }),
-  );
+  const late: Promise<void>[] = [];
+  for (const server of servers.values()) {
+    const { name } = server;
+    if (wanted?.includes(name) === false || isOut?.(server) === true) continue;
+    asked.push(name);
+    if (again || !isListed(server, kind)) {
+      late.push(
+        ensureListed(server, kind, listing).then(({ error }) => {
+          if (error !== undefined) errors.set(name, error);
+        }),
+      );
+    }
+  }
+  await Promise.all(late);
   if (cancellation.reason?.code === 'cancelled') throw cancellation.reason;
-  await buildLists(
-    catalog(),
-    kind,
-    asked.map(({ name }) => name),
-  );
-  const listed = parts.listed(kind, outcomes, { catalog: catalog(), pinName });
+  await buildLists(catalog(), kind, asked);
+  const listed = parts.listed(kind, { asked, errors }, { catalog: catalog(), pinName });
   const failures = listed.failures.map((row) => {
     const error = parts.clean(row.error);
     return { ...row, message: error.message, error };
