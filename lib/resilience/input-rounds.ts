@@ -38,12 +38,15 @@ const MAY_ASK: ReadonlySet<string> = new Set(['tools/call', 'prompts/get', 'reso
  */
 export function inputRounds(options: InputRoundsOptions): Interceptor {
   // Not async: a frame costs as much as the rest of this layer, for the many that are not asked back.
-  return (next) => (request) =>
-    next(request).then((response) => {
-      const type = response['resultType'];
-      if (type === undefined || type === 'complete') return response;
-      return furtherRounds(next, request, response, options);
-    });
+  return (next) => {
+    const goOn = (request: Request, first: Response): Promise<Response> =>
+      furtherRounds(next, request, first, options);
+    return (request) =>
+      next(request).then((response) => {
+        const type = response['resultType'];
+        return type === undefined || type === 'complete' ? response : goOn(request, response);
+      });
+  };
 }
 
 async function furtherRounds(

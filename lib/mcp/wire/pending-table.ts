@@ -23,7 +23,7 @@ const MANY = 1_024;
  * last one leaves: a microsecond, a third of what a whole call costs.
  */
 export class PendingTable<P extends Waiting> {
-  #places: Array<P | undefined> = new Array<P | undefined>(FEW).fill(undefined);
+  #places: Array<P | undefined> = emptyPlaces(FEW);
   #size = 0;
   #next = 1;
 
@@ -59,8 +59,7 @@ export class PendingTable<P extends Waiting> {
     if (this.#places[at] !== pending) return false;
     this.#places[at] = undefined;
     this.#size -= 1;
-    if (this.#size === 0 && this.#places.length > MANY)
-      this.#places = new Array<P | undefined>(FEW).fill(undefined);
+    if (this.#size === 0 && this.#places.length > MANY) this.#places = emptyPlaces(FEW);
     return true;
   }
 
@@ -71,10 +70,14 @@ export class PendingTable<P extends Waiting> {
 
   /** Twice as many places: who had different ones has different ones again. */
   #resize(length: number): void {
-    const places = new Array<P | undefined>(length).fill(undefined);
+    const places = emptyPlaces<P>(length);
     for (const place of this.#places) if (place !== undefined) places[place.seq & (length - 1)] = place;
     this.#places = places;
   }
+}
+
+function emptyPlaces<P>(length: number): Array<P | undefined> {
+  return Array.from<P | undefined>({ length }).fill(undefined);
 }
 
 /** −1 for what cannot be an id of ours. */
