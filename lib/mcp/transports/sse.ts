@@ -48,6 +48,8 @@ class SseChannel implements Channel {
   #endpoint: string | undefined;
   #version: string | undefined;
   #challenged = false;
+  /** The stream was asked for again with a new nonce, once. */
+  #renewed = false;
   #closing: Promise<void> | undefined;
 
   constructor(options: HttpChannelOptions) {
@@ -133,10 +135,20 @@ class SseChannel implements Channel {
     const { server, clock, credentials } = this.#options;
     const { status } = refusal;
     const error = refused(server, refusal, clock.wallTime()).with({ delivery: 'unsent' });
-    if ((status === 401 || status === 403) && credentials !== undefined && !this.#challenged) {
+    const denied = status === 401 || status === 403;
+    // A nonce may be asked for of credentials that a refusal has just brought.
+    if (denied && credentials?.answered?.(status, refusal.headers) === true && !this.#renewed) {
+      this.#renewed = true;
+      this.#listen();
+    } else if (denied && credentials !== undefined && !this.#challenged) {
       this.#challenged = true;
       void this.#challenge(credentials, refusal, error, () => this.#listen());
     } else this.lost(error);
+  }
+
+  /** A head that brings no refusal may bring the nonce of the next request. */
+  accepted(headers: IncomingHttpHeaders): void {
+    this.#options.credentials?.answered?.(200, headers);
   }
 
   /** The stream could not be opened, ended or broke. */
@@ -196,7 +208,11 @@ class SseChannel implements Channel {
     const error = refused(server, refusal, clock.wallTime());
     const endpoint = this.#endpoint;
     const denied = refusal.status === 401 || refusal.status === 403;
-    if (denied && credentials !== undefined && !post.challenged && endpoint !== undefined) {
+    const renewed = denied && credentials?.answered?.(refusal.status, refusal.headers) === true;
+    if (renewed && !post.renewed && endpoint !== undefined) {
+      post.renewed = true;
+      void this.#post(post, endpoint);
+    } else if (denied && credentials !== undefined && !post.challenged && endpoint !== undefined) {
       post.challenged = true;
       void this.#challenge(credentials, refusal, error, () => void this.#post(post, endpoint), post);
     } else post.reject(error);
@@ -344,8 +360,10 @@ class SseStream extends HttpExchange {
       this.#headers = headers;
       this.#refusal = new RefusalBody(headers);
       this.endWithin(REFUSAL_BODY_MS);
-    } else if (mediaType(headers) === 'text/event-stream') this.#open = true;
-    else {
+    } else if (mediaType(headers) === 'text/event-stream') {
+      this.#open = true;
+      this.#channel.accepted(headers);
+    } else {
       this.abort();
       this.#channel.lost(unexpectedContent(this.server, status, headers).with({ delivery: 'unsent' }));
     }
@@ -394,6 +412,8 @@ class SsePost {
   readonly extra: Readonly<Record<string, string>> | undefined;
   readonly accepted: Promise<void>;
   challenged = false;
+  /** It was sent again with a new nonce, once. */
+  renewed = false;
   over = false;
   readonly #channel: SseChannel;
   #resolve!: () => void;
@@ -458,6 +478,7 @@ class SsePostExchange extends HttpExchange {
   protected override head(status: number, headers: IncomingHttpHeaders): void {
     if (status >= 200 && status <= 299) {
       this.endWithin(REFUSAL_BODY_MS);
+      this.#channel.accepted(headers);
       this.#post.accept();
       return;
     }

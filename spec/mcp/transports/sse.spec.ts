@@ -230,6 +230,59 @@ describe('HTTP+SSE', () => {
     ]);
   });
 
+  it('shows the credentials each head, and sends again for the sake of a nonce, once for the stream and once for a message', async () => {
+    const asked: Array<string | undefined> = [];
+    const fixture = await serveScript((seen, response) => {
+      const nonce = seen.headers['x-nonce'] as string | undefined;
+      const wanted = seen.method === 'GET' ? 'n1' : seen.body?.id === 1 ? 'n2' : 'n3';
+      asked.push(nonce);
+      if (nonce !== wanted) text(response, 401, '', { 'x-next': wanted });
+      else if (seen.method === 'GET') {
+        response.setHeader('x-next', 'n2');
+        stream(response).write('event: endpoint\ndata: messages\n\n');
+      } else accept(response);
+    });
+    let nonce: string | undefined;
+    let refusals = 0;
+    const { channel } = await open(fixture.url, {
+      credentials: {
+        headers: () => (nonce === undefined ? undefined : { 'x-nonce': nonce }),
+        answered: (_status, headers) => {
+          const next = headers['x-next'];
+          if (typeof next === 'string') nonce = next;
+          return typeof next === 'string';
+        },
+        refused: () => {
+          refusals += 1;
+          return Promise.resolve(false);
+        },
+      },
+    });
+    await channel.send(request(1));
+    await channel.send(request(2));
+    // Refused for a nonce, the stream; at once with the one that its head brought; refused for another.
+    expect(asked).toEqual([undefined, 'n1', 'n2', 'n2', 'n3']);
+    expect(refusals).toBe(0);
+  });
+
+  it('asks the credentials where nonces do not help', async () => {
+    const fixture = await serve((_seen, response) => text(response, 401, '', { 'x-next': 'n' }));
+    let refusals = 0;
+    const { channel } = await open(fixture.url, {
+      credentials: {
+        headers: () => undefined,
+        answered: (_status, headers) => headers['x-next'] !== undefined,
+        refused: () => {
+          refusals += 1;
+          return Promise.resolve(refusals === 1);
+        },
+      },
+    });
+    expect(await failure(channel.send(request(1)))).toMatchObject({ code: 'auth_required' });
+    expect(refusals).toBe(1);
+    expect(fixture.of('POST')).toHaveLength(3);
+  });
+
   it('closes while it opens, while it sends, and twice', async () => {
     const { url } = await serve(() => {}, '');
     const opening = createSseChannel(optionsFor(url));
