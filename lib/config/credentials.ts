@@ -1,5 +1,5 @@
 import { Buffer } from 'node:buffer';
-import { checkedAuthorities } from './authorities.ts';
+import { checkedCertificates } from './certificates.ts';
 import type { TlsConfig } from './config.ts';
 import { below, invalid, kindOf, type At, type Fields } from './fields.ts';
 import { absolute, expanded, fileText, type Reading } from './reading.ts';
@@ -14,6 +14,8 @@ export function readTls(parent: Fields, allowInsecure: boolean, reading: Reading
     const missing = cert === undefined ? 'cert' : 'key';
     throw invalid(fields.place(missing), 'is missing', 'give certificate and key together');
   }
+  if (cert !== undefined)
+    checkedCertificates(cert, fields.place(fields.get('cert') === undefined ? 'certFile' : 'cert'));
   const rejectUnauthorized = fields.boolean('rejectUnauthorized') ?? true;
   if (!rejectUnauthorized && !allowInsecure) {
     throw invalid(
@@ -41,10 +43,10 @@ function readAuthorities(fields: Fields, reading: Reading): readonly string[] | 
   const given = Array.isArray(written) ? (written as unknown[]) : written === undefined ? [] : [written];
   const texts = given.map((item, i) => {
     const at = Array.isArray(written) ? below(fields.place('ca'), i) : fields.place('ca');
-    return checkedAuthorities(pem(item, at, reading), at);
+    return checkedCertificates(pem(item, at, reading), at);
   });
   const file = pemFile(fields, 'caFile', reading);
-  if (file !== undefined) texts.push(checkedAuthorities(file, fields.place('caFile')));
+  if (file !== undefined) texts.push(checkedCertificates(file, fields.place('caFile')));
   return texts.length === 0 ? undefined : Object.freeze(texts);
 }
 

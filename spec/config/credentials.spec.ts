@@ -22,7 +22,7 @@ describe('tls', () => {
       tls: {
         ca: [CA_CERT, Buffer.from(CA_CERT)],
         caFile,
-        cert: PEM,
+        cert: CA_CERT,
         key: PEM,
         passphrase: 'p',
         servername: 'n',
@@ -30,7 +30,7 @@ describe('tls', () => {
     }).tls;
     expect(tls).toEqual({
       ca: [CA_CERT, CA_CERT, CA_CERT],
-      cert: PEM,
+      cert: CA_CERT,
       key: PEM,
       passphrase: 'p',
       servername: 'n',
@@ -61,6 +61,8 @@ describe('tls', () => {
     [{ cert: PEM }, 'tls.key', /missing/],
     [{ key: PEM }, 'tls.cert', /missing/],
     [{ cert: PEM, certFile: caFile, key: PEM }, 'tls.certFile', /beside cert/],
+    [{ cert: PEM, key: PEM }, 'tls.cert', /certificate 1 of 1 is damaged/],
+    [{ certFile: join(folder, 'damaged.pem'), key: PEM }, 'tls.certFile', /certificate 2 of 3 is damaged/],
     [{ rejectunauthorized: false }, 'tls.rejectunauthorized', /did you mean rejectUnauthorized/],
   ])('refuses %j at %s', (tls, field, problem) => {
     const error = serverRefusal({ url, tls });

@@ -5,10 +5,10 @@ const MARK = /(-*)(BEGIN|END) ((?:X509 |TRUSTED )?CERTIFICATE)(-*)/g;
 const DASHES = '-----';
 
 /**
- * A bundle of authorities, every certificate of it readable. TLS itself stops at the first that is not and trusts the ones
- * before it, without a word. Throws `config_invalid` naming which one it is; what else stands between them is left alone.
+ * A bundle of authorities or a chain, every certificate of it readable. TLS itself stops at the first that is not and takes
+ * the ones before it, without a word. Throws `config_invalid` naming which one it is; what else stands between them is left alone.
  */
-export function checkedAuthorities(text: string, at: At): string {
+export function checkedCertificates(text: string, at: At): string {
   // Without any dash it is a word in a comment.
   const marks = [...text.matchAll(MARK)].filter(([, before, , , after]) => before !== '' || after !== '');
   const begun = marks.filter(([, , what]) => what === 'BEGIN').length;

@@ -1,11 +1,11 @@
 import { describe, expect, it } from '@jest/globals';
-import { checkedAuthorities } from '../../lib/config/authorities.ts';
+import { checkedCertificates } from '../../lib/config/certificates.ts';
 import type { At } from '../../lib/config/fields.ts';
 import { OBJECT_ORIGIN } from '../../lib/config/fields.ts';
 import { CA_CERT, CLIENT_KEY, SERVER_CERT } from '../support/http-certificates.ts';
 
 const AT: At = { origin: OBJECT_ORIGIN, server: 's', base: [], path: ['tls', 'ca'] };
-const check = (text: string): string => checkedAuthorities(text, AT);
+const check = (text: string): string => checkedCertificates(text, AT);
 
 describe('a bundle of authorities', () => {
   it.each([
