@@ -20,9 +20,23 @@ export type ListKind = 'tools' | 'resources' | 'resourceTemplates' | 'prompts';
 export interface ItemFlag {
   /** Where: `inputSchema.properties.path.description` for example; a key ends with ` (key)`. */
   readonly path: string;
-  /** What: `tag` is ASCII that is not drawn, `ansi` moves the cursor of a terminal. */
-  readonly kind: 'tag' | 'bidi' | 'zero-width' | 'filler' | 'variation' | 'control' | 'surrogate' | 'ansi';
+  /**
+   * What: `tag` is ASCII that is not drawn, `ansi` moves the cursor of a terminal. `unchecked`: there is so much of it that
+   * from here on nothing was looked at.
+   */
+  readonly kind:
+    | 'tag'
+    | 'bidi'
+    | 'zero-width'
+    | 'filler'
+    | 'variation'
+    | 'control'
+    | 'surrogate'
+    | 'ansi'
+    | 'unchecked';
   readonly count: number;
+  /** Where the first stands in that text, UTF-16 code units. */
+  readonly offset: number;
   /** Surroundings of the first, made visible. */
   readonly excerpt: string;
   /** What tags spell. */

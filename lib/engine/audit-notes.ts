@@ -40,7 +40,14 @@ export function recordEvents({ bus, note, credentials }: AuditNotesDeps): Readon
       note({ event: 'look-alike', server, name, reason }),
     ),
     bus.on('catalog.item_flagged', ({ server, item, flags }) =>
-      note({ event: 'hidden characters', server, item, paths: flags.map(({ path }) => path) }),
+      // Cut, so that no server can make its record too long to be written.
+      note({
+        event: 'hidden characters',
+        server,
+        item: item.slice(0, 256),
+        flags: flags.length,
+        paths: flags.slice(0, 10).map(({ path }) => path.slice(0, 256)),
+      }),
     ),
     bus.on('server.added', ({ server }) => note({ event: 'added', server })),
     bus.on('server.removed', ({ server }) => note({ event: 'removed', server })),

@@ -291,6 +291,7 @@ export function compileEngine(config: Config): EngineParts {
     inbound,
     connections,
     trust,
+    flags,
     stages,
     onSettled: createSettled({ bus, clock, stages, clean: (error) => cleanError(error, redactor) }),
   });
@@ -435,6 +436,13 @@ export function compileEngine(config: Config): EngineParts {
       fleet.changed();
     },
     reorder(names) {
+      for (const name of names) {
+        const server = servers.get(name);
+        if (server === undefined) continue;
+        servers.delete(name);
+        servers.set(name, server);
+      }
+      scopes.changed();
       catalogs.reorder(names);
     },
     closeLauncher: () => launcher.close(),

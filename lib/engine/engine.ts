@@ -299,6 +299,8 @@ class TroupeEngine implements Engine {
       const server = this.#unlessStopping(() => this.#parts.addServer(config));
       if (this.#supervisor.running && !config.lazy) begun.push(server);
     }
+    // One that was replaced has come back behind the others.
+    this.#parts.reorder(next.servers.map((server) => server.name));
     await Promise.all(begun.map((server) => this.#supervisor.begin(server)));
   }
 

@@ -1,8 +1,14 @@
+import { createHash } from 'node:crypto';
 import type { Clock } from '../core/clock.ts';
 import type { ListKind } from '../core/events.ts';
 import type { Json } from '../core/json-rpc.ts';
 import type { Logger } from '../core/ports.ts';
-import { inspectDefinition, inspectionBudget, type DefinitionFlag } from '../security/inspect-text.ts';
+import {
+  inspectDefinition,
+  inspectionBudget,
+  type DefinitionFlag,
+  type InspectionBudget,
+} from '../security/inspect-text.ts';
 import { revealHidden } from '../security/invisible.ts';
 import type { Redactor } from '../security/redaction.ts';
 import type { EventBus } from '../telemetry/event-bus.ts';
@@ -11,7 +17,7 @@ export interface ItemFlagsDeps {
   readonly bus: EventBus;
   readonly clock: Clock;
   readonly logger: Logger;
-  readonly redactor: Pick<Redactor, 'value'>;
+  readonly redactor: Pick<Redactor, 'text'>;
 }
 
 /** Watches what servers list for characters that a person does not see and a model reads. */
@@ -26,6 +32,8 @@ export interface ItemFlags {
 
 /** Findings told of one server; then nothing more of it is looked at. */
 const MAX_TOLD = 100;
+/** Characters of a name in the log. */
+const MAX_LOGGED = 256;
 
 /**
  * Tells `catalog.item_flagged`, once for each finding. It only tells: the item is listed as the server wrote it, since
@@ -41,15 +49,27 @@ export function createItemFlags({ bus, clock, logger, redactor }: ItemFlagsDeps)
     flags: readonly DefinitionFlag[],
     findings: Set<string>,
   ): void => {
-    const finding = JSON.stringify([kind, item, flags]);
+    // As a digest: what a server calls its things may be megabytes long.
+    const finding = createHash('sha256')
+      .update(JSON.stringify([kind, item, flags]))
+      .digest('base64');
     if (findings.has(finding) || findings.size >= MAX_TOLD) return;
     findings.add(finding);
     logger.warn('a definition holds characters that nobody sees', {
       server,
-      item: revealHidden(item),
+      item: revealHidden(item.slice(0, MAX_LOGGED)),
       flags: flags.map(({ path, kind: what, count }) => `${path}: ${count} × ${what}`),
     });
     bus.emit({ type: 'catalog.item_flagged', at: clock.wallTime(), server, kind, item, flags });
+  };
+
+  /** Only a server in this process can hand over what throws while being read: its code is the host's own. */
+  const flagsOf = (item: Json, budget: InspectionBudget): readonly DefinitionFlag[] => {
+    try {
+      return inspectDefinition(item, budget, (text) => redactor.text(text));
+    } catch {
+      return [];
+    }
   };
 
   return {
@@ -60,15 +80,15 @@ export function createItemFlags({ bus, clock, logger, redactor }: ItemFlagsDeps)
       for (let i = 0; i < items.length; i += 1) {
         const item = items[i] as Json;
         if (item === before[i]) continue;
-        if (flagsOf(item, budget).length === 0) continue;
-        // Looked at once more without our secrets: an excerpt may cut one in pieces that nobody recognises.
-        const flags = flagsOf(redactor.value(item), inspectionBudget());
+        const flags = flagsOf(item, budget);
         if (flags.length === 0) continue;
         if (findings === undefined) {
           findings = new Set();
           told.set(server, findings);
         }
         tell(server, kind, String(item[IDENTITY[kind]]), flags, findings);
+        // Told of one; the others are as unchecked.
+        if (flags.at(-1)?.kind === 'unchecked' && (budget.nodes <= 0 || budget.characters <= 0)) return;
       }
     },
     forget: (server) => void told.delete(server),
@@ -81,12 +101,3 @@ const IDENTITY: Readonly<Record<ListKind, string>> = {
   resources: 'uri',
   resourceTemplates: 'uriTemplate',
 };
-
-/** Only a server in this process can hand over something that throws while being read: its code is the host's own. */
-function flagsOf(item: unknown, budget: Parameters<typeof inspectDefinition>[1]): readonly DefinitionFlag[] {
-  try {
-    return inspectDefinition(item, budget);
-  } catch {
-    return [];
-  }
-}

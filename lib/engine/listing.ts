@@ -5,7 +5,7 @@ import type { ListKind } from '../core/events.ts';
 import type { Server } from './server.ts';
 
 /** Whether the lists of one server could be had, and why not. The items themselves are in the catalog. */
-export interface ListOutcome {
+interface ListOutcome {
   readonly server: string;
   readonly error: TroupeError | undefined;
 }

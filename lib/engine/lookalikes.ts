@@ -57,6 +57,8 @@ export function tellLookalikes({ bus, clock, logger, catalog }: LookalikesDeps):
       present.delete(server);
       seen.delete(server);
       watch.forget(server);
+      // What the one that is left lists while it is alone nobody hears.
+      if (present.size < 2) seen.clear();
     }),
   ];
 }

@@ -1,7 +1,7 @@
 import type { Config } from '../config/config.ts';
 import type { Clock } from '../core/clock.ts';
 import { compose, type Handler, type Interceptor } from '../core/interceptor.ts';
-import type { Json } from '../core/json-rpc.ts';
+import { isJson, type Json } from '../core/json-rpc.ts';
 import type { Request } from '../core/request.ts';
 import type { Logger, Random } from '../core/ports.ts';
 import type { Stages } from '../core/stages.ts';
@@ -19,6 +19,8 @@ import type { ConnectionPool } from '../supervision/pool.ts';
 import type { EventBus } from '../telemetry/event-bus.ts';
 import { failover, hasStandIn } from './failover.ts';
 import type { Inbound } from './inbound.ts';
+import type { ItemFlags } from './item-flags.ts';
+import { LIST_PARAMS } from './lists.ts';
 import { resolve } from './resolve.ts';
 import type { Scopes, View } from './scopes.ts';
 import type { Trust } from './trust.ts';
@@ -37,6 +39,7 @@ export interface PipelineDeps {
   readonly connections: ConnectionPool;
   readonly rules: RoutingRules;
   readonly trust: Trust;
+  readonly flags: Pick<ItemFlags, 'inspect'>;
   readonly stages: Stages;
   /** The end of each operation. */
   readonly onSettled: (request: Request, error?: unknown) => unknown;
@@ -67,6 +70,20 @@ function limited(policy: AdmissionPolicy | undefined): AdmissionPolicy | undefin
   if (policy === undefined || (policy.perTenant === Infinity && policy.perTool === Infinity))
     return undefined;
   return policy;
+}
+
+/** A list asked for directly may be newer than the one that the catalog has, and another. */
+function inspected(flags: Pick<ItemFlags, 'inspect'>): Interceptor {
+  return (next) => (request) => {
+    const kind = LIST_PARAMS[request.method];
+    if (kind === undefined) return next(request);
+    const { server = '' } = request;
+    return next(request).then((response) => {
+      const items = response[kind];
+      if (Array.isArray(items)) flags.inspect(server, kind, (items as unknown[]).filter(isJson), []);
+      return response;
+    });
+  };
 }
 
 const NOTHING = Object.freeze({});
@@ -125,6 +142,8 @@ export function buildPipeline(deps: PipelineDeps): Handler {
     ...deps.trust.layers,
     // The level outlives sessions, so the server keeps it; below resolve, since it needs the server.
     logLevel(scopedOf),
+    // Above cache, since what is remembered was never looked at by anybody else; below policy, as the catalog's lists are.
+    inspected(deps.flags),
     // Above failover: what is remembered is asked of nobody. Reads only, opt-in for tools.
     cache({ of: (request) => scopedOf(request)?.cache }),
     // Above retry, so that one shared call retries and not each caller; below cache, so that only misses coalesce.

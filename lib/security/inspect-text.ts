@@ -9,21 +9,31 @@ export interface TextFlag {
   readonly kind: TextFlagKind;
   readonly count: number;
   /** Where the first one stands, in UTF-16 code units. */
-  readonly at: number;
+  readonly offset: number;
   /** The surroundings of the first, made visible; at most about 80 characters. */
   readonly excerpt: string;
   /** What tag characters spell, where they spell something. */
   readonly hidden?: string;
 }
 
-export interface DefinitionFlag extends TextFlag {
-  /** Where in the definition, `inputSchema.properties.path.description` for example; a flagged key ends with ` (key)`. */
+export interface DefinitionFlag extends Omit<TextFlag, 'kind'> {
+  /**
+   * Where in the definition, `inputSchema.properties.path.description` for example; a flagged key ends with ` (key)`. At most
+   * about 600 characters: of a long one the end.
+   */
   readonly path: string;
+  /** `unchecked`: from here on nothing more was looked at, since there is too much of it. */
+  readonly kind: TextFlagKind | 'unchecked';
 }
 
-const MAX_DEPTH = 64;
+/** Deeper than any message may be by default (`limits.depth`). */
+const MAX_DEPTH = 1_000;
 const MAX_FLAGS = 64;
 const MAX_HIDDEN = 256;
+const MAX_KEY = 128;
+const MAX_PATH = 512;
+/** Characters of a key that are looked at for what is shown of it. */
+const MAX_KEY_READ = 1_024;
 const AROUND = 24;
 const ZWNJ = 0x200c;
 const ZWJ = 0x200d;
@@ -42,7 +52,7 @@ const PICTURE = /[\p{Extended_Pictographic}\p{Emoji_Modifier}\p{Regional_Indicat
 /** One flag for each kind that occurs. Emoji, flags of regions and the joiners of Arabic and Indic scripts are in order. */
 export function inspectText(text: string): readonly TextFlag[] {
   if (!hasHidden(text)) return [];
-  const found = new Map<TextFlagKind, { count: number; at: number; hidden: string }>();
+  const found = new Map<TextFlagKind, { count: number; offset: number; hidden: string }>();
   let before = 0;
   for (let at = 0; at < text.length;) {
     const codePoint = text.codePointAt(at)!;
@@ -60,22 +70,22 @@ export function inspectText(text: string): readonly TextFlag[] {
     before = codePoint;
     at += width;
   }
-  return [...found].map(([kind, { count, at, hidden }]) => ({
+  return [...found].map(([kind, { count, offset, hidden }]) => ({
     kind,
     count,
-    at,
-    excerpt: plainText(revealHidden(text.slice(Math.max(0, at - AROUND), at + AROUND))),
+    offset,
+    excerpt: plainText(revealHidden(text.slice(Math.max(0, offset - AROUND), offset + AROUND))),
     ...(hidden === '' ? {} : { hidden }),
   }));
 }
 
 function note(
-  found: Map<TextFlagKind, { count: number; at: number; hidden: string }>,
+  found: Map<TextFlagKind, { count: number; offset: number; hidden: string }>,
   kind: TextFlagKind,
   at: number,
   codePoint: number,
 ): void {
-  const entry = found.get(kind) ?? { count: 0, at, hidden: '' };
+  const entry = found.get(kind) ?? { count: 0, offset: at, hidden: '' };
   entry.count++;
   const ascii = codePoint - 0xe0000;
   if (kind === 'tag' && ascii >= 0x20 && ascii < 0x7f && entry.hidden.length < MAX_HIDDEN) {
@@ -122,74 +132,111 @@ function isInOrder(codePoint: number, before: number, after: number | undefined)
 export interface InspectionBudget {
   /** Texts, keys and values. */
   nodes: number;
-  /** Characters of texts with something hidden, which are looked at one by one. */
+  /** Characters of texts in which something may be hidden: those are looked at one by one. */
   characters: number;
 }
 
+/** A tenth of a second and a twentieth at most, where a server sends nothing else. */
 export function inspectionBudget(): InspectionBudget {
-  return { nodes: 1_000_000, characters: 100_000 };
-}
-
-/** Where a value stands; spelled out only where something was found. */
-interface Place {
-  readonly of: Place | undefined;
-  readonly key: string;
-  readonly inArray: boolean;
+  return { nodes: 1_000_000, characters: 1_000_000 };
 }
 
 /**
- * Looks at every text and key of a definition before it is shown for the first time: at most 64 levels deep, at most 64
- * flags, and no further than the budget goes. Linear time. Nothing found, nothing wrong.
+ * Looks at every text and key of a definition before it is shown for the first time. Where the budget or the depth ends, or
+ * after 64 flags, the last one says that the rest is unchecked. Linear time. Nothing found, nothing wrong.
+ *
+ * `clean` takes secrets out of a text before any of it is quoted: an excerpt could cut one in pieces that nobody recognises.
  */
 export function inspectDefinition(
   definition: unknown,
   budget: InspectionBudget = inspectionBudget(),
+  clean: (text: string) => string = unchanged,
 ): readonly DefinitionFlag[] {
-  const flags: DefinitionFlag[] = [];
-  walk(definition, undefined, 0, flags, budget);
-  return flags;
+  const inspection = new Inspection(budget, clean);
+  inspection.walk(definition, undefined, 0);
+  return inspection.flags;
 }
 
-function walk(
-  value: unknown,
-  place: Place | undefined,
-  depth: number,
-  flags: DefinitionFlag[],
-  budget: InspectionBudget,
-): void {
-  if (flags.length >= MAX_FLAGS || budget.nodes <= 0) return;
-  budget.nodes -= 1;
-  if (typeof value === 'string') {
-    look(value, place, '', flags, budget);
-    return;
+/** No longer than `length`, and no half character at its end. */
+function beginning(text: string, length: number): string {
+  const last = text.charCodeAt(length - 1);
+  return text.slice(0, last >= 0xd800 && last <= 0xdbff ? length - 1 : length);
+}
+
+const unchanged = (text: string): string => text;
+
+/** Where a value stands; spelled out only where something was found. */
+interface Place {
+  readonly of: Place | undefined;
+  readonly key: string | number;
+}
+
+class Inspection {
+  readonly flags: DefinitionFlag[] = [];
+  readonly #budget: InspectionBudget;
+  readonly #clean: (text: string) => string;
+  #over = false;
+
+  constructor(budget: InspectionBudget, clean: (text: string) => string) {
+    this.#budget = budget;
+    this.#clean = clean;
   }
-  if (typeof value !== 'object' || value === null || depth === MAX_DEPTH) return;
-  const inArray = Array.isArray(value);
-  for (const key in value) {
-    const inner = { of: place, key, inArray };
-    if (!inArray) look(key, inner, ' (key)', flags, budget);
-    walk((value as Readonly<Record<string, unknown>>)[key], inner, depth + 1, flags, budget);
+
+  walk(value: unknown, place: Place | undefined, depth: number): void {
+    if (this.#isOver(place, depth)) return;
+    this.#budget.nodes -= 1;
+    if (typeof value === 'string') this.#look(value, place, '');
+    else if (Array.isArray(value)) {
+      for (let i = 0; i < value.length && !this.#over; i += 1)
+        this.walk(value[i], { of: place, key: i }, depth + 1);
+    } else if (typeof value === 'object' && value !== null) {
+      for (const key in value) {
+        const inner = { of: place, key };
+        this.#look(key, inner, ' (key)');
+        this.walk((value as Readonly<Record<string, unknown>>)[key], inner, depth + 1);
+        if (this.#over) return;
+      }
+    }
   }
-}
 
-function look(
-  text: string,
-  place: Place | undefined,
-  suffix: string,
-  flags: DefinitionFlag[],
-  budget: InspectionBudget,
-): void {
-  if (!hasHidden(text) || budget.characters <= 0) return;
-  const found = inspectText(text.slice(0, budget.characters));
-  budget.characters -= text.length;
-  for (const flag of found) flags.push({ path: `${pathOf(place)}${suffix}`, ...flag });
-}
+  #isOver(place: Place | undefined, depth: number): boolean {
+    if (this.#over) return true;
+    const { nodes, characters } = this.#budget;
+    if (nodes > 0 && characters > 0 && depth <= MAX_DEPTH && this.flags.length < MAX_FLAGS) return false;
+    this.#over = true;
+    this.flags.push({ path: this.#pathOf(place), kind: 'unchecked', count: 1, offset: 0, excerpt: '' });
+    return true;
+  }
 
-function pathOf(place: Place | undefined): string {
-  if (place === undefined) return '';
-  const { of, key, inArray } = place;
-  const name = plainText(revealHidden(key), 128);
-  const before = pathOf(of);
-  if (inArray) return `${before}[${name}]`;
-  return before === '' ? name : `${before}.${name}`;
+  #look(text: string, place: Place | undefined, suffix: string): void {
+    if (!hasHidden(text)) return;
+    const left = this.#budget.characters;
+    this.#budget.characters -= text.length;
+    const read = text.length <= left ? text : beginning(text, left);
+    const cleaned = this.#clean(read);
+    let found = inspectText(cleaned);
+    // What was hidden in a secret is told without a word of it.
+    if (found.length === 0 && cleaned !== read)
+      found = inspectText(read).map(({ kind, count, offset }) => ({ kind, count, offset, excerpt: '' }));
+    if (found.length > 0) {
+      const path = `${this.#pathOf(place)}${suffix}`;
+      for (const flag of found) this.flags.push({ path, ...flag });
+    }
+    this.#isOver(place, 0);
+  }
+
+  #pathOf(place: Place | undefined): string {
+    let path = '';
+    for (let at = place; at !== undefined; at = at.of) {
+      if (path.length > MAX_PATH) return `…${path}`;
+      const { key } = at;
+      const next = path === '' || path.startsWith('[') ? path : `.${path}`;
+      path = typeof key === 'number' ? `[${key}]${next}` : `${this.#shown(key)}${next}`;
+    }
+    return path;
+  }
+
+  #shown(key: string): string {
+    return plainText(revealHidden(this.#clean(key.slice(0, MAX_KEY_READ))), MAX_KEY);
+  }
 }

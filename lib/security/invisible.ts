@@ -30,9 +30,12 @@ const RANGES: ReadonlyArray<readonly [first: number, last: number, kind: HiddenK
   [0xfeff, 0xfeff, 'zero-width'],
   [0xffa0, 0xffa0, 'filler'],
   [0xfff0, 0xfffb, 'zero-width'],
+  [0x1bca0, 0x1bca3, 'zero-width'],
   [0x1d173, 0x1d17a, 'zero-width'],
   [0xe0000, 0xe007f, 'tag'],
+  [0xe0080, 0xe00ff, 'zero-width'],
   [0xe0100, 0xe01ef, 'variation'],
+  [0xe01f0, 0xe0fff, 'zero-width'],
 ];
 
 /** Tab, line feed and carriage return are not hidden. */

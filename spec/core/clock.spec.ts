@@ -107,6 +107,74 @@ describe('createClock', () => {
     expect(fired).toEqual(['first']);
   });
 
+  it('fires once what is armed again, when it was armed for last', async () => {
+    const clock = createClock();
+    const start = clock.now();
+    let times = 0;
+    const at = await new Promise<number>((resolve) => {
+      const entry: DeadlineEntry = {
+        onDeadline() {
+          times += 1;
+          resolve(clock.now());
+        },
+      };
+      clock.deadline(start + 10, entry);
+      clock.deadline(start + 20, { onDeadline: () => {} });
+      clock.deadline(start + 80, entry);
+    });
+    expect(at).toBeGreaterThanOrEqual(start + 80);
+    await armed(clock.now() + 30, clock).fired;
+    expect(times).toBe(1);
+  });
+
+  it('fires what is armed for a time gone by, also by one that fires', async () => {
+    const clock = createClock();
+    const order: string[] = [];
+    await new Promise<void>((resolve) => {
+      clock.deadline(clock.now() + 20, {
+        onDeadline() {
+          order.push('first');
+          clock.deadline(clock.now() - 500, {
+            onDeadline() {
+              order.push('late');
+              resolve();
+            },
+          });
+        },
+      });
+    });
+    expect(order).toEqual(['first', 'late']);
+  });
+
+  it('fires the next one after all have been taken back, in the same moment and in a later one', async () => {
+    const clock = createClock();
+    for (const wait of [0, 30]) {
+      const at = clock.now() + 40;
+      for (let i = 0; i < 100; i += 1) {
+        const entry: DeadlineEntry = { onDeadline: () => {} };
+        clock.deadline(at, entry);
+        clock.cancelDeadline(entry);
+      }
+      await new Promise<void>((resolve) => {
+        clock.after(wait, resolve);
+      });
+      expect(await armed(at, clock).fired).toBeGreaterThanOrEqual(at);
+    }
+  });
+
+  it('keeps the others of a tick, whoever leaves from the beginning, the middle or the end', async () => {
+    const clock = createClock();
+    // Half a tick before its end, so that all stand in one.
+    const at = (Math.ceil((clock.now() + 30) / 10) - 0.5) * 10;
+    const fired: number[] = [];
+    const entries = Array.from({ length: 7 }, (_, i): DeadlineEntry => ({ onDeadline: () => fired.push(i) }));
+    for (const entry of entries) clock.deadline(at, entry);
+    for (const i of [0, 3, 6]) clock.cancelDeadline(entries[i] as DeadlineEntry);
+    clock.deadline(at, entries[3] as DeadlineEntry);
+    await armed(at + 30, clock).fired;
+    expect(fired).toEqual([1, 2, 4, 5, 3]);
+  });
+
   it('ends a timer that is no longer wanted', async () => {
     const clock = createClock();
     let fired = false;

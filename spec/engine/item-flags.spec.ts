@@ -79,6 +79,42 @@ describe('an engine', () => {
     expect(seen()[4]).toBe('tools add: zero-width,bidi');
   });
 
+  it('tells of lists that are asked for directly, and under names that secrets have', async () => {
+    const peer = createScriptedPeer({ tools: ['clean'] });
+    const engine = make({ servers: { odd: { transport: () => peer.transport } } });
+    const told = heard(engine, 'catalog.item_flagged');
+    await engine.start();
+    await engine.listTools();
+    const odd = { inputSchema: { type: 'object', properties: { token: { description: 'x\u{e0041}' } } } };
+    peer.answer('tools/list', { tools: [{ name: 'direct', ...odd }] });
+    await engine.request({ method: 'tools/list', server: 'odd' });
+    expect(told).toMatchObject([
+      {
+        server: 'odd',
+        item: 'direct',
+        flags: [{ path: 'inputSchema.properties.token.description', kind: 'tag', hidden: 'A' }],
+      },
+    ]);
+    peer.answer('tools/list', { tools: [{ name: 'spread', ...odd }] });
+    await engine.aggregate({ method: 'tools/list', reduce: 'lists' });
+    expect(told[1]).toMatchObject({ item: 'spread' });
+  });
+
+  it('tells when there is too much to look at, once for the list', async () => {
+    const zeros = Array.from({ length: 1_000_001 }, () => 0);
+    const tools = [
+      { ...HIDDEN_TEXT, name: 'first', description: 'ok', inputSchema: { type: 'object', enum: zeros } },
+      { ...HIDDEN_TEXT, name: 'second' },
+      { ...HIDDEN_TEXT, name: 'third' },
+    ];
+    const peer = createScriptedPeer({ tools });
+    const engine = make({ servers: { odd: { transport: () => peer.transport } } });
+    const told = heard(engine, 'catalog.item_flagged');
+    await engine.start();
+    expect((await engine.listTools()).items).toHaveLength(3);
+    expect(told).toMatchObject([{ item: 'first', flags: [{ kind: 'unchecked' }] }]);
+  });
+
   it('goes on for a hundred findings of one server, and starts anew when that is configured again', async () => {
     const tools = Array.from({ length: 150 }, (_, i) => ({ ...HIDDEN_TEXT, name: `t${i}` }));
     const peer = createScriptedPeer({ tools });

@@ -536,7 +536,12 @@ describe('changing the fleet', () => {
     expect((await doomed).code).toBe('stopped');
     expect(pidOf(troupe, 'a')).toBe(before.a);
     expect(pidOf(troupe, 'b')).not.toBe(before.b);
-    expect(troupe.fleet.servers.map(({ name }) => name).sort()).toEqual(['a', 'b', 'd']);
+    expect(troupe.fleet.servers.map(({ name }) => name)).toEqual(['d', 'b', 'a']);
+    expect([...new Set((await troupe.listTools()).items.map(({ server }) => server))]).toEqual([
+      'd',
+      'b',
+      'a',
+    ]);
     expect(troupe.fleet.connections.every(({ state }) => state === 'Connected')).toBe(true);
     expect((await failureOf(echo(troupe, 'c'))).code).toBe('not_found');
     for (const name of ['a', 'b', 'd']) expect(await echo(troupe, name)).toBe('hi');

@@ -37,7 +37,7 @@ describe('a text', () => {
       {
         kind: 'tag',
         count: 10,
-        at: 5,
+        offset: 5,
         hidden: 'ignore all',
         excerpt: expect.stringContaining('Adds.\\u{e0069}'),
       },
@@ -80,12 +80,62 @@ describe('a definition', () => {
   });
 
   it('may be hostile: deep, circular, full of flags', () => {
-    let deep: unknown = 'x\u200b';
-    for (let i = 0; i < 10_000; i++) deep = [deep];
-    expect(inspectDefinition(deep)).toEqual([]);
+    const kindsOf = (definition: unknown): readonly string[] =>
+      inspectDefinition(definition).map(({ kind }) => kind);
+    const under = (levels: number): unknown => {
+      let deep: unknown = 'x\u200b';
+      for (let i = 0; i < levels; i++) deep = [deep];
+      return deep;
+    };
+    expect(kindsOf(under(999))).toEqual(['zero-width']);
+    expect(kindsOf(under(10_000))).toEqual(['unchecked']);
     const circle: Record<string, unknown> = { text: '\u200b' };
     circle['self'] = circle;
-    expect(inspectDefinition(circle).length).toBe(64);
-    expect(inspectDefinition(Array.from({ length: 1000 }, () => '\u200b')).length).toBe(64);
+    circle['again'] = circle;
+    const many = [...Array.from({ length: 64 }, () => 'zero-width'), 'unchecked'];
+    expect(kindsOf(circle)).toEqual(many);
+    expect(kindsOf(Array.from({ length: 1000 }, () => '\u200b'))).toEqual(many);
+  });
+
+  it('shows of a long path the end, and of a long key the beginning', () => {
+    const key = 'é'.repeat(200_000);
+    let value: unknown = { last: '\u200b' };
+    for (let i = 0; i < 20; i++) value = { [key]: value };
+    const [flag] = inspectDefinition(value);
+    expect(flag?.path).toMatch(/^…é+….*\.last$/);
+    expect(flag?.path.length).toBeLessThan(700);
+  });
+
+  it('says where it stopped, in the budget of all, and reads the next one with what is left', () => {
+    const budget = { nodes: 100, characters: 20 };
+    expect(inspectDefinition({ a: 'x\u200b' }, budget)).toHaveLength(1);
+    expect(budget).toEqual({ nodes: 98, characters: 18 });
+    // In order, and no half character at the end of what is read; but what stands behind it nobody has seen.
+    const emoji = '😀'.repeat(20) + '❤️';
+    expect(inspectDefinition({ a: 'b', c: emoji }, budget)).toEqual([
+      { path: 'c', kind: 'unchecked', count: 1, offset: 0, excerpt: '' },
+    ]);
+    expect(inspectDefinition('x\u200b', budget).map(({ kind }) => kind)).toEqual(['unchecked']);
+    const few = { nodes: 3, characters: 100 };
+    expect(inspectDefinition([1, 2, 3, '\u200b'], few)).toMatchObject([{ path: '[2]', kind: 'unchecked' }]);
+  });
+
+  it('is quoted without what must not be shown', () => {
+    const clean = (text: string): string => text.replaceAll('s3cret-s3cret', '[redacted]');
+    const shown = inspectDefinition(
+      { 's3cret-s3cret': 'a\u200bs3cret-s3cret', b: '\u200b'.padStart(40, 's3cret-s3cret') },
+      undefined,
+      clean,
+    );
+    expect(shown.map(({ path, kind }) => `${path}: ${kind}`)).toEqual([
+      '[redacted]: zero-width',
+      'b: zero-width',
+    ]);
+    expect(JSON.stringify(shown)).not.toContain('s3c');
+    // Hidden within the secret itself: told, without a word of it.
+    const within = inspectDefinition({ a: 'x-s3\u200bcret' }, undefined, (text) =>
+      text.replace('s3\u200bcret', '[redacted]'),
+    );
+    expect(within).toEqual([{ path: 'a', kind: 'zero-width', count: 1, offset: 4, excerpt: '' }]);
   });
 });

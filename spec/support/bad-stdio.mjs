@@ -242,7 +242,6 @@ const modes = {
       tool('x'.repeat(300)),
     ]),
   },
-  /** Offers exactly the tool named by the argument. */
   /** Instructions that no person sees, in a description and deep in a schema; and a tool that is only written in Persian. */
   hidden: {
     take: lists('tools/list', 'tools', [
@@ -255,6 +254,7 @@ const modes = {
       { ...tool('persian'), description: 'می\u200cخواهم ❤\ufe0f' },
     ]),
   },
+  /** Offers exactly the tool named by the argument. */
   'one-tool': { take: lists('tools/list', 'tools', [tool(argument)]) },
   'bad-template': {
     take: lists('resources/templates/list', 'resourceTemplates', [

@@ -202,7 +202,8 @@ export class Dispatcher {
       : cause;
     this.#closed = lost;
     for (const pending of this.#pending.all()) {
-      this.#settled(pending);
+      // Who hears of a failure may have ended the others.
+      if (!this.#settled(pending)) continue;
       this.#fail(pending, this.#located(lost, 'sent'));
     }
   }
@@ -270,13 +271,15 @@ export class Dispatcher {
     pending.reject(error);
   }
 
-  #settled(pending: Pending): void {
-    this.#pending.delete(pending);
+  /** False where it had settled before. */
+  #settled(pending: Pending): boolean {
+    if (!this.#pending.delete(pending)) return false;
     pending.call.cancellation.ignore(pending.slot);
     if (this.#pending.size === 0 && this.#idle !== undefined) {
       this.#idle();
       this.#idle = undefined;
     }
+    return true;
   }
 
   #located(error: TroupeError, delivery: 'unsent' | 'sent'): TroupeError {

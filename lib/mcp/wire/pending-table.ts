@@ -11,8 +11,8 @@ export const ID_PREFIX = 't';
 const PREFIX_CODE = ID_PREFIX.charCodeAt(0);
 const ZERO = 48;
 const NINE = 57;
-/** Digits of the largest number that is exact. */
-const MOST_DIGITS = 16;
+/** Characters of an id whose number is exact. */
+const MOST_CHARACTERS = 16;
 /** Places at first, and again after a time with many. */
 const FEW = 16;
 const MANY = 1_024;
@@ -83,7 +83,7 @@ function emptyPlaces<P>(length: number): Array<P | undefined> {
 /** −1 for what cannot be an id of ours. */
 function seqOf(id: string): number {
   const { length } = id;
-  if (length < 2 || length > MOST_DIGITS || id.charCodeAt(0) !== PREFIX_CODE) return -1;
+  if (length < 2 || length > MOST_CHARACTERS || id.charCodeAt(0) !== PREFIX_CODE) return -1;
   let seq = 0;
   for (let i = 1; i < length; i += 1) {
     const code = id.charCodeAt(i);
