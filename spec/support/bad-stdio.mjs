@@ -184,7 +184,7 @@ const modes = {
   foreign: {
     say(message) {
       say({ jsonrpc: '2.0', id: 4711, result: text('not asked for') });
-      say({ jsonrpc: '2.0', id: 't1000', result: text('not asked for') });
+      say({ jsonrpc: '2.0', id: 't1000.', result: text('not asked for') });
       say({ jsonrpc: '2.0', id: null, error: { code: -32700, message: 'parse error' } });
       say({ jsonrpc: '2.0', result: {} });
       say(message);

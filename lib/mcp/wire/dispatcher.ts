@@ -4,7 +4,7 @@ import type { Json, RequestId, RpcError, RpcRequest, RpcResult } from '../../cor
 import type { Progress } from '../../core/request.ts';
 import { fromRpcError } from '../errors.ts';
 import type { Channel } from './channel.ts';
-import { ID_PREFIX, PendingTable, type Waiting } from './pending-table.ts';
+import { ID_PREFIX, PendingTable, idOf, type Waiting } from './pending-table.ts';
 
 /** One ordinary request, ready for the wire. */
 export interface Call {
@@ -78,7 +78,7 @@ export class Dispatcher {
     const already = call.cancellation.reason ?? this.#closed;
     if (already !== undefined) return Promise.reject(this.#located(already, 'unsent'));
     const seq = this.#pending.nextSeq();
-    const id = ID_PREFIX + seq;
+    const id = idOf(seq);
     const promise = new Promise<Json>(capture);
     const pending = new Pending(this, id, seq, call, capturedResolve, capturedReject);
     const params = this.#params(call, id);

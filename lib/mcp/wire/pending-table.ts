@@ -1,6 +1,6 @@
 /** A request that waits for its answer. */
 export interface Waiting {
-  /** As it goes over the wire: `ID_PREFIX` and `seq`. */
+  /** As it goes over the wire: `idOf(seq)`. */
   readonly id: string;
   readonly seq: number;
 }
@@ -8,11 +8,15 @@ export interface Waiting {
 /** Ids of this lane start with this letter, so that they can never be taken for the numeric ids of the SDK client. */
 export const ID_PREFIX = 't';
 
+/** And end with this one: what a server has made of an id by mistake, longer or shorter, is nobody else's. */
+const ID_END = '.';
+
 const PREFIX_CODE = ID_PREFIX.charCodeAt(0);
+const END_CODE = ID_END.charCodeAt(0);
 const ZERO = 48;
 const NINE = 57;
 /** Characters of an id whose number is exact. */
-const MOST_CHARACTERS = 16;
+const MOST_CHARACTERS = 17;
 /** Places at first, and again after a time with many. */
 const FEW = 16;
 const MANY = 1_024;
@@ -80,12 +84,23 @@ function emptyPlaces<P>(length: number): Array<P | undefined> {
   return Array.from<P | undefined>({ length }).fill(undefined);
 }
 
+/** The id of the request with this number: `t12.` */
+export function idOf(seq: number): string {
+  return ID_PREFIX + seq + ID_END;
+}
+
 /** −1 for what cannot be an id of ours. */
 function seqOf(id: string): number {
-  const { length } = id;
-  if (length < 2 || length > MOST_CHARACTERS || id.charCodeAt(0) !== PREFIX_CODE) return -1;
+  const end = id.length - 1;
+  if (
+    end < 2 ||
+    end >= MOST_CHARACTERS ||
+    id.charCodeAt(0) !== PREFIX_CODE ||
+    id.charCodeAt(end) !== END_CODE
+  )
+    return -1;
   let seq = 0;
-  for (let i = 1; i < length; i += 1) {
+  for (let i = 1; i < end; i += 1) {
     const code = id.charCodeAt(i);
     if (code < ZERO || code > NINE) return -1;
     seq = seq * 10 + code - ZERO;

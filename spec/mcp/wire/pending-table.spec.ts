@@ -1,10 +1,10 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
-import { ID_PREFIX, PendingTable, type Waiting } from '../../../lib/mcp/wire/pending-table.ts';
+import { PendingTable, idOf, type Waiting } from '../../../lib/mcp/wire/pending-table.ts';
 
 function added(table: PendingTable<Waiting>): Waiting {
   const seq = table.nextSeq();
-  const pending = { id: `${ID_PREFIX}${seq}`, seq };
+  const pending = { id: idOf(seq), seq };
   table.add(pending);
   return pending;
 }
@@ -66,23 +66,27 @@ describe('the table of pending requests', () => {
     1,
     '',
     't',
+    't.',
     '1',
-    't01',
-    't1 ',
-    'T1',
-    't-1',
+    't1',
     't1.0',
-    't1e0',
-    't17',
-    't1n',
-    `t${'9'.repeat(400)}`,
-    't9007199254740993',
-    ['t1'],
-    { id: 't1' },
+    't10.',
+    't01.',
+    't1. ',
+    'T1.',
+    't-1.',
+    't1.0.',
+    't1e0.',
+    't17.',
+    't1n.',
+    `t${'9'.repeat(400)}.`,
+    't9007199254740993.',
+    ['t1.'],
+    { id: 't1.' },
   ])('takes no foreign id for its own: %p', (id) => {
     const table = new PendingTable<Waiting>();
-    expect(added(table).id).toBe('t1');
+    expect(added(table).id).toBe('t1.');
     expect(table.get(id)).toBeUndefined();
-    expect(table.get('t1')).toBeDefined();
+    expect(table.get('t1.')).toBeDefined();
   });
 });

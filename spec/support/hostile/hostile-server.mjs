@@ -103,7 +103,7 @@ const FAULTS = {
     return LATER;
   },
   'progress-spoofed'(message, io) {
-    for (const progressToken of ['t1', 't2', 'nobody', 0, null, { a: 1 }])
+    for (const progressToken of ['t1.', 't2.', 'nobody', 0, null, { a: 1 }])
       io.say(note('progress', { progressToken, progress: 1e9 }));
     io.say(result(message, text('done')));
   },
