@@ -161,7 +161,8 @@ export function checkItems<K extends ListKind>(
   return { items, skipped };
 }
 
-const IDENTITY: Readonly<Record<ListKind, string>> = {
+/** Which field of an item says which it is. */
+export const IDENTITY: Readonly<Record<ListKind, string>> = {
   tools: 'name',
   prompts: 'name',
   resources: 'uri',

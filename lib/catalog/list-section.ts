@@ -1,5 +1,5 @@
 import type { ListKind } from '../core/events.ts';
-import type { InventoryList, ItemOf } from './inventory.ts';
+import { IDENTITY, type InventoryList, type ItemOf } from './inventory.ts';
 import { parseTemplate, type Template } from './template.ts';
 
 /**
@@ -109,7 +109,6 @@ function listedId(kind: ListKind, item: Listed<Readonly<Record<string, unknown>>
 }
 
 function idOf(kind: ListKind, item: Readonly<Record<string, unknown>>): string | undefined {
-  const id =
-    kind === 'resources' ? item['uri'] : kind === 'resourceTemplates' ? item['uriTemplate'] : item['name'];
+  const id = item[IDENTITY[kind]];
   return typeof id === 'string' ? id : undefined;
 }

@@ -100,7 +100,7 @@ class WheelSlot {
 
 /**
  * Hashed timer wheel: one list per tick, one native timer in all, armed for the earliest slot and only while something
- * waits. A list and not a Set: to take the only member out of a Set costs a microsecond, since its table is made anew.
+ * waits. A list and not a Set: to take its only member out of a Set took a microsecond here, on every call made alone.
  */
 class DeadlineWheel {
   readonly #slots = new Map<number, WheelSlot>();

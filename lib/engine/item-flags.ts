@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { IDENTITY } from '../catalog/inventory.ts';
 import type { Clock } from '../core/clock.ts';
 import type { ListKind } from '../core/events.ts';
 import type { Json } from '../core/json-rpc.ts';
@@ -53,7 +54,7 @@ export function createItemFlags({ bus, clock, logger, redactor }: ItemFlagsDeps)
     const finding = createHash('sha256')
       .update(JSON.stringify([kind, item, flags]))
       .digest('base64');
-    if (findings.has(finding) || findings.size >= MAX_TOLD) return;
+    if (findings.has(finding)) return;
     findings.add(finding);
     logger.warn('a definition holds characters that nobody sees', {
       server,
@@ -75,9 +76,8 @@ export function createItemFlags({ bus, clock, logger, redactor }: ItemFlagsDeps)
   return {
     inspect(server, kind, items, before) {
       let findings = told.get(server);
-      if (findings !== undefined && findings.size >= MAX_TOLD) return;
       const budget = inspectionBudget();
-      for (let i = 0; i < items.length; i += 1) {
+      for (let i = 0; i < items.length && (findings?.size ?? 0) < MAX_TOLD; i += 1) {
         const item = items[i] as Json;
         if (item === before[i]) continue;
         const flags = flagsOf(item, budget);
@@ -94,10 +94,3 @@ export function createItemFlags({ bus, clock, logger, redactor }: ItemFlagsDeps)
     forget: (server) => void told.delete(server),
   };
 }
-
-const IDENTITY: Readonly<Record<ListKind, string>> = {
-  tools: 'name',
-  prompts: 'name',
-  resources: 'uri',
-  resourceTemplates: 'uriTemplate',
-};
