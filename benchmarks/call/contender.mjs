@@ -43,7 +43,7 @@ const run = async (n, ms) => {
 
 // By calls and by time: a compiler that has not seen enough of them yet measures itself.
 const large = payloadBytes > 10_000;
-const least = large ? 200 : { memory: 20_000, stdio: 8_000, http: 1_500 }[transport];
+const least = large ? 1_000 : { memory: 20_000, stdio: 8_000, http: 1_500 }[transport];
 const most = Math.max(...inFlight);
 let warmed = 0;
 for (let round = 0; round < 2 || (round < 12 && warmed < least); round += 1)

@@ -35,4 +35,33 @@ describe('byte buffer', () => {
     bytes.take().fill(0);
     expect(first.toString()).toBe('abc');
   });
+
+  it('lends what it has, and uses the memory of copies again, never that of a piece', () => {
+    const bytes = new ByteBuffer();
+    const piece = Buffer.alloc(100_000, 'p');
+    bytes.push(piece);
+    bytes.lend((lent) => expect(lent).toBe(piece));
+    const seen: ArrayBufferLike[] = [];
+    const lend = (letter: string): void => {
+      bytes.push(Buffer.alloc(70_000, letter));
+      bytes.push(Buffer.alloc(70_000, letter));
+      bytes.lend((lent) => {
+        seen.push(lent.buffer);
+        expect(lent.equals(Buffer.alloc(140_000, letter))).toBe(true);
+      });
+    };
+    lend('a');
+    lend('b');
+    expect(seen[1]).toBe(seen[0]);
+    expect(() => {
+      bytes.push(Buffer.alloc(70_000));
+      bytes.push(Buffer.alloc(70_000));
+      bytes.lend(() => {
+        throw new Error('the reader');
+      });
+    }).toThrow('the reader');
+    expect(bytes.length).toBe(0);
+    lend('c');
+    expect(piece.every((byte) => byte === 0x70)).toBe(true);
+  });
 });

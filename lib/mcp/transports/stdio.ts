@@ -4,6 +4,7 @@ import { TroupeError, errorText } from '../../core/errors.ts';
 import type { RpcMessage } from '../../core/json-rpc.ts';
 import type { Limits } from '../../core/limits.ts';
 import type { LaunchedProcess } from '../process.ts';
+import { giveBack, spareBytes } from '../spare-bytes.ts';
 import type { Channel, ChannelReceiver } from '../wire/channel.ts';
 import { createFrameReader } from '../wire/frames.ts';
 import { inTurns, type TurnReader } from '../wire/in-turns.ts';
@@ -28,6 +29,15 @@ export interface StdioChannelOptions {
  * still in the pipe after an exit. A grandchild may hold the pipe for ever.
  */
 const LAST_WORDS_MS = 50;
+
+/**
+ * From this size on, characters, a message is written by itself and at once, through memory that is used again: the server
+ * reads it while the next one is made, and most of what it costs is fresh memory.
+ */
+const LARGE_TEXT = 16_384;
+/** Up to this size, since beyond it the memory would not be kept. One UTF-16 unit takes up to three bytes. */
+const LARGEST_REUSED = 699_050;
+const BYTES_PER_UNIT = 3;
 
 /**
  * One JSON-RPC message per line over the pipes of a child process. The first message of a turn of the event loop is
@@ -153,7 +163,7 @@ class StdioChannel implements Channel {
       throw this.#refused('connection_lost', this.#why ?? 'the pipe to the server is gone');
     }
     const limit = this.#options.limits.writeQueueBytes;
-    // Counted in UTF-16 units, as the stream itself does. A single message is taken whatever its size.
+    // Counted in UTF-16 units, as the stream itself counts text. A single message is taken whatever its size.
     const waiting = stdin.writableLength + this.#joined.length;
     if (waiting > 0 && waiting + text.length > limit) {
       throw this.#refused(
@@ -161,22 +171,35 @@ class StdioChannel implements Channel {
         `the server does not read: ${waiting} bytes wait to be written (limit \`writeQueueBytes\` ${limit})`,
       );
     }
-    if (this.#turnOpen) {
+    if (this.#turnOpen && text.length < LARGE_TEXT) {
       this.#joined += text;
       return;
     }
-    this.#turnOpen = true;
-    setImmediate(this.#flush);
-    stdin.write(text);
+    if (this.#turnOpen) this.#writeJoined();
+    else {
+      this.#turnOpen = true;
+      setImmediate(this.#flush);
+    }
+    if (text.length < LARGE_TEXT || text.length > LARGEST_REUSED) stdin.write(text);
+    else this.#writeReused(text);
+  }
+
+  #writeReused(text: string): void {
+    const bytes = spareBytes(text.length * BYTES_PER_UNIT);
+    this.#process.stdin.write(bytes.subarray(0, bytes.write(text)), () => giveBack(bytes));
   }
 
   readonly #flush = (): void => {
     this.#turnOpen = false;
+    this.#writeJoined();
+  };
+
+  #writeJoined(): void {
     if (this.#joined === '') return;
     const text = this.#joined;
     this.#joined = '';
     if (this.#process.stdin.writable) this.#process.stdin.write(text);
-  };
+  }
 
   /** The beginning of the end: waits, but not long, until all of it is known. */
   #ending(why: string): void {

@@ -4,7 +4,10 @@ import { GLANCE_BYTES } from './glance.ts';
 export interface FrameReaderOptions {
   /** Longest line handed on, in bytes without its line ending. */
   readonly maxBytes: number;
-  /** One line without its ending, never empty. It may share memory with the chunk it came in: read it at once. */
+  /**
+   * One line without its ending, never empty. Its memory is used again once this returns; only a line of
+   * `LARGE_LINE_BYTES` or more has memory of its own.
+   */
   readonly onFrame: (frame: Buffer) => void;
   /**
    * A line was longer and is gone; told once it has ended. `bytes` is its whole length, `head` and `tail` its first
@@ -27,6 +30,9 @@ export interface FrameReader {
 export function createFrameReader(options: FrameReaderOptions): FrameReader {
   return new Splitter(options);
 }
+
+/** Bytes. */
+export const LARGE_LINE_BYTES = 1_048_576;
 
 const NEWLINE = 0x0a;
 const RETURN = 0x0d;
@@ -78,14 +84,16 @@ class Splitter implements FrameReader {
 
   #endLine(): void {
     const skipped = this.#skipped;
-    if (skipped === undefined) this.#emit(this.#line.take());
-    else {
+    if (skipped === undefined) {
+      if (this.#line.length < LARGE_LINE_BYTES) this.#line.lend(this.#emit);
+      else this.#emit(this.#line.take());
+    } else {
       this.#skipped = undefined;
       skipped.report(this.#options.onTooLong);
     }
   }
 
-  #emit(line: Buffer): void {
+  readonly #emit = (line: Buffer): void => {
     const frame = line.length > 0 && line[line.length - 1] === RETURN ? line.subarray(0, -1) : line;
     if (frame.length === 0) return;
     if (frame.length <= this.#options.maxBytes) this.#options.onFrame(frame);
@@ -94,7 +102,7 @@ class Splitter implements FrameReader {
       ends.add(line);
       ends.report(this.#options.onTooLong);
     }
-  }
+  };
 }
 
 /** What is kept of a line that is skipped. */

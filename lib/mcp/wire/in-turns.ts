@@ -1,4 +1,5 @@
 import { isAscii, isUtf8 } from 'node:buffer';
+import { LARGE_LINE_BYTES } from './frames.ts';
 import type { Inbound } from './inbound.ts';
 
 /**
@@ -7,7 +8,7 @@ import type { Inbound } from './inbound.ts';
  * 150 ms at once on a machine with slow page faults, and nobody else was served meanwhile. Smaller ones are read where
  * they are.
  */
-const LARGE_BYTES = 1_048_576;
+const LARGE_BYTES = LARGE_LINE_BYTES;
 
 type Read = Pick<Inbound, 'read' | 'readTooLong'>;
 

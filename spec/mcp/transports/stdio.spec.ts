@@ -110,6 +110,25 @@ describe('messages', () => {
     expect(write).toHaveBeenCalledTimes(2);
   });
 
+  it('that are large are written at once, in their order, and their memory is used again', async () => {
+    const { process, channel, receiver } = await open('echo', '', {
+      limits: { ...limits, writeQueueBytes: 100_000_000 },
+    });
+    const write = jest.spyOn(process.stdin, 'write');
+    // Whole megabytes are read in turns, the others where they are; letters of one, two and three bytes.
+    const sizes = [10, 40_000, 10, 300_000, 1_200_000, 10, 100_000, 800_000, 20_000, 10];
+    const sent = Array.from({ length: 60 }, (_, i) =>
+      request({ text: (['x', 'ü', '世'][i % 3] as string).repeat(sizes[i % sizes.length] as number), i }),
+    );
+    for (const message of sent) void channel.send(message);
+    expect(write.mock.calls.length).toBeGreaterThan(40);
+    await receiver.until(() => receiver.messages.length === sent.length, 30_000);
+    expect(receiver.messages).toEqual(
+      sent.map((m) => ({ jsonrpc: '2.0', id: m.id, result: (m as unknown as { params: Json }).params })),
+    );
+    expect(receiver.oddities).toEqual([]);
+  });
+
   it('of a batch are one write', async () => {
     const { process, channel, receiver } = await open('echo');
     const write = jest.spyOn(process.stdin, 'write');
