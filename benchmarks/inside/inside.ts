@@ -51,9 +51,9 @@ const PROGRAMS: readonly Program[] = [
 /** `[part, figure, text, bound]`: at most so much. */
 const GOALS: ReadonlyArray<readonly [part: string, figure: string, text: string, bound: number]> = [
   ['list of 50 × 100', 'refreshCpuMs', 'list of 50 × 100, every server asked: CPU ms', 15],
-  ['list of 1000 × 100', 'refreshMs', 'list of 1 000 × 100, cold: ms', 1_000],
+  ['list of 1000 × 100', 'firstMs', 'list of 1 000 × 100, cold: ms', 1_000],
   ['list of 1000 × 100', 'changeCpuMs', 'list of 1 000 × 100 after one change: CPU ms', 5],
-  ['list of 1000 × 100', 'refreshStallMs', 'list of 1 000 × 100, cold: longest standstill, ms', 20],
+  ['list of 1000 × 100', 'firstStallMs', 'list of 1 000 × 100, cold: longest standstill, ms', 20],
   ['list of 50 × 100', 'compiled', 'schemas compiled by listing', 0],
 ];
 

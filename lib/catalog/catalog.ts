@@ -58,8 +58,12 @@ export interface Catalog {
    */
   resource(uri: string, options?: LookupOptions): ResourceHolders;
   inventory(server: string): Inventory | undefined;
+  /** What a server lists anew, with what is known already as it is known: see `ListSection.known`. */
+  known<K extends ListKind>(server: string, kind: K, items: readonly ItemOf[K][]): readonly ItemOf[K][];
   /** Everything of a kind in order of declaration; frozen, and the same array until something changes. */
   list<K extends ListKind>(kind: K): readonly ListedOf<K>[];
+  /** Servers whose list of this kind has not been built yet: `listOf` would have to. */
+  unbuilt(kind: ListKind): readonly string[];
   /** What one server lists; empty for one that has not listed yet. */
   listOf<K extends ListKind>(server: string, kind: K): readonly ListedOf<K>[];
   /** The lists of all or some servers side by side, for `mergeLists`. */
@@ -148,7 +152,8 @@ export function withInventory(catalog: Catalog, server: string, inventory: Inven
     nameAgain(draft, touched);
   });
   const size = before.size + (entry === undefined ? 1 : 0);
-  return new Snapshot({ ...before, servers, size, names, resources, reports }, snapshot.joined);
+  const state = { ...before, servers, size, names, resources, reports };
+  return new Snapshot(state, snapshot.remembered([server, ...touched]));
 }
 
 /** That server is gone for good, and its names are free. Not for one that is only down: see `staleInventory`. */
@@ -216,7 +221,8 @@ function sectionOf<K extends ListKind>(
   entry: ServerEntry | undefined,
 ): ListSection<K> {
   const known = entry?.sections[kind] as ListSection<K> | undefined;
-  return known !== undefined && known.list === list ? known : new ListSection(kind, server, list);
+  if (known?.list === list) return known;
+  return known === undefined ? new ListSection(kind, server, list) : known.next(list);
 }
 
 /** Their names may be shown differently now: what was built from them is built anew when asked for. */
@@ -229,8 +235,8 @@ function nameAgain(servers: MapDraft<ServerEntry>, touched: ReadonlySet<string>)
       inventory,
       sections: {
         ...sections,
-        tools: new ListSection('tools', server, inventory.tools),
-        prompts: new ListSection('prompts', server, inventory.prompts),
+        tools: sections.tools.renamed(),
+        prompts: sections.prompts.renamed(),
       },
     });
   }
@@ -240,22 +246,71 @@ type JoinedLists = ReadonlyMap<ListKind, Joined<unknown>>;
 const NOTHING_JOINED: JoinedLists = new Map();
 const NOTHING_LISTED: readonly never[] = Object.freeze([]);
 
+/** The entries of all servers in their order. */
+type Row = readonly (ServerEntry | undefined)[];
+
+/** Servers that have changed, and those that had before them. */
+interface Changed {
+  readonly servers: readonly string[];
+  readonly before: Changed | undefined;
+  /** Of all. */
+  readonly count: number;
+}
+
+/** What a catalog has from those before it, whose servers stood in the same order. */
+interface Remembered {
+  readonly joined: JoinedLists;
+  readonly row: Row | undefined;
+  /** Since `row` was made. */
+  readonly changed: Changed | undefined;
+}
+const NOTHING_REMEMBERED: Remembered = { joined: NOTHING_JOINED, row: undefined, changed: undefined };
+
 class Snapshot implements Catalog {
   readonly state: State;
   readonly #lists = new Map<ListKind, Joined<unknown>>();
-  /** What was joined last in the catalogs before this one. */
-  readonly #earlier: JoinedLists;
+  #earlier: Remembered;
+  #row: Row | undefined;
   /** By the name as it was asked for, and only what was found: there are at most as many as names that are held. */
   readonly #found = new Map<NamedKind, Map<string, unknown>>();
 
-  constructor(state: State, earlier: JoinedLists = NOTHING_JOINED) {
+  constructor(state: State, earlier = NOTHING_REMEMBERED) {
     this.state = state;
     this.#earlier = earlier;
   }
 
-  /** For the catalog after this one: most of it will be the same. */
-  get joined(): JoinedLists {
-    return this.#lists.size === 0 ? this.#earlier : new Map([...this.#earlier, ...this.#lists]);
+  /** For the catalog after this one, in which `servers` have changed: most of it will be the same. */
+  remembered(servers: readonly string[]): Remembered {
+    const { joined, row, changed } = this.#earlier;
+    return {
+      joined: this.#lists.size === 0 ? joined : new Map([...joined, ...this.#lists]),
+      ...(this.#row === undefined
+        ? this.#since(row, servers, changed)
+        : this.#since(this.#row, servers, undefined)),
+    };
+  }
+
+  /** Where nobody looks at the whole, the changes become more than it has servers, and it is made anew. */
+  #since(
+    row: Row | undefined,
+    servers: readonly string[],
+    before: Changed | undefined,
+  ): Omit<Remembered, 'joined'> {
+    const count = (before?.count ?? 0) + servers.length;
+    if (row === undefined || count > row.length) return { row: undefined, changed: undefined };
+    return { row, changed: { servers, before, count } };
+  }
+
+  #entries(): Row {
+    if (this.#row !== undefined) return this.#row;
+    const { order, servers, ranks } = this.state;
+    const { row: earlier, changed } = this.#earlier;
+    const row = earlier === undefined ? order.map((server) => servers.get(server)) : [...earlier];
+    for (let since = changed; since !== undefined; since = since.before)
+      for (const server of since.servers) row[ranks.get(server) as number] = servers.get(server);
+    this.#row = row;
+    this.#earlier = { ...this.#earlier, row: undefined, changed: undefined };
+    return row;
   }
 
   get naming(): Naming {
@@ -297,32 +352,50 @@ class Snapshot implements Catalog {
     return this.state.servers.get(server)?.inventory;
   }
 
+  known<K extends ListKind>(server: string, kind: K, items: readonly ItemOf[K][]): readonly ItemOf[K][] {
+    return this.#section(server, kind)?.known(items) ?? items;
+  }
+
   list<K extends ListKind>(kind: K): readonly ListedOf<K>[] {
     let known = this.#lists.get(kind);
     if (known === undefined) {
-      const lists = this.state.order.map((server) => this.listOf(server, kind));
-      known = rejoined(this.#earlier.get(kind), lists);
+      const lists = this.#entries().map((entry) => this.#built(entry?.sections[kind]));
+      known = rejoined(this.#earlier.joined.get(kind), lists);
       this.#lists.set(kind, known);
     }
     return known.items as readonly ListedOf<K>[];
   }
 
   listOf<K extends ListKind>(server: string, kind: K): readonly ListedOf<K>[] {
-    const section = this.#section(server, kind);
-    if (section === undefined) return NOTHING_LISTED;
-    return section.built ?? section.listed(this.#exposed(server, kind));
+    return this.#built(this.#section(server, kind));
   }
 
   parts<K extends ListKind>(kind: K, servers?: readonly string[]): readonly ListPart<ListedOf<K>>[] {
     const wanted = servers === undefined ? undefined : new Set(servers);
     const parts: ListPart<ListedOf<K>>[] = [];
-    for (const server of this.state.order) {
-      const list = this.#section(server, kind)?.list;
-      if (list === undefined || wanted?.has(server) === false) continue;
+    for (const entry of this.#entries()) {
+      if (entry === undefined) continue;
+      const section: Sections[K] = entry.sections[kind];
+      const { server, list } = section;
+      if (wanted?.has(server) === false) continue;
       const { ttlMs, cacheScope, listedAt, stale, failure } = list;
-      parts.push({ server, items: this.listOf(server, kind), ttlMs, cacheScope, listedAt, stale, failure });
+      parts.push({ server, items: this.#built(section), ttlMs, cacheScope, listedAt, stale, failure });
     }
     return parts;
+  }
+
+  unbuilt(kind: ListKind): readonly string[] {
+    const servers: string[] = [];
+    for (const entry of this.#entries()) {
+      const section = entry?.sections[kind];
+      if (section !== undefined && section.built === undefined) servers.push(section.server);
+    }
+    return servers;
+  }
+
+  #built<K extends ListKind>(section: ListSection<K> | undefined): readonly ListedOf<K>[] {
+    if (section === undefined) return NOTHING_LISTED;
+    return section.built ?? section.listed(this.#exposed(section.server, section.kind));
   }
 
   #section<K extends ListKind>(server: string, kind: K): Sections[K] | undefined {

@@ -1,5 +1,7 @@
 import type { ListKind } from '../core/events.ts';
+import type { Json } from '../core/json-rpc.ts';
 import { IDENTITY, type InventoryList, type ItemOf } from './inventory.ts';
+import { sameJson } from './same-json.ts';
 import { parseTemplate, type Template } from './template.ts';
 
 /**
@@ -18,14 +20,19 @@ export type ListedOf<K extends ListKind> = Listed<ItemOf[K]>;
 
 type Exposed = (originalName: string) => string | undefined;
 
+/** Values compared to find what of one list is known already: some milliseconds. The rest of it counts as new. */
+const COMPARISONS = 100_000;
+
 /**
  * One kind of one server's inventory. What is listed and looked up is built at the first question and remembered, so
- * that a change of one server costs nothing to the others.
+ * that a change of one server costs nothing to the others, and a change of one item nothing to its neighbours.
  */
 export class ListSection<K extends ListKind> {
   readonly kind: K;
   readonly server: string;
   readonly list: InventoryList<ItemOf[K]>;
+  /** What was built of the list before this one: most of it will be the same. */
+  #earlier: readonly ListedOf<K>[] | undefined;
   #built: readonly ListedOf<K>[] | undefined;
   #byId: ReadonlyMap<string, ListedOf<K>> | undefined;
   #templates: readonly Template[] | undefined;
@@ -36,13 +43,69 @@ export class ListSection<K extends ListKind> {
     this.list = list;
   }
 
+  /** What the server lists from now on. Where `list` has the same array of items, everything built of it stays. */
+  next(list: InventoryList<ItemOf[K]>): ListSection<K> {
+    const next = this.#follower(list);
+    if (this.list.items === list.items && this.list.stale === list.stale) {
+      next.#built = this.#built;
+      next.#byId = this.#byId;
+      next.#templates = this.#templates;
+    }
+    return next;
+  }
+
+  /** The same list, whose names may be shown differently now. */
+  renamed(): ListSection<K> {
+    return this.#follower(this.list);
+  }
+
+  #follower(list: InventoryList<ItemOf[K]>): ListSection<K> {
+    const follower = new ListSection(this.kind, this.server, list);
+    // Not the section itself: of lists that nobody looks at, each would hold the one before it.
+    follower.#earlier = this.#built ?? this.#earlier;
+    return follower;
+  }
+
+  /**
+   * Another list of the server, with those of its items that say what they said before as the objects that are known;
+   * the array that is known where that holds for all of them. An object that is still the same counts only as long as
+   * it says what was built from it: a server of this process may have changed it.
+   */
+  known(items: readonly ItemOf[K][]): readonly ItemOf[K][] {
+    const before = this.list.items;
+    const stale = this.list.stale === true;
+    const comparisons = { left: COMPARISONS };
+    const find = finder(before, (item) => idOf(this.kind, item));
+    let all = items.length === before.length;
+    const kept = items.map((item, i) => {
+      const old = find(i, idOf(this.kind, item));
+      try {
+        if (old === undefined || !sameJson(old, item, comparisons)) {
+          all = false;
+          return item;
+        }
+        const built = this.#built?.[i];
+        all &&= old === before[i] && built !== undefined && isCopy(built, old, built.name, stale);
+        return old;
+      } catch {
+        // Only an object of this process throws when it is read.
+        all = false;
+        return item;
+      }
+    });
+    return all ? before : kept;
+  }
+
   /** What `listed` gave when it was called. */
   get built(): readonly ListedOf<K>[] | undefined {
     return this.#built;
   }
 
   listed(exposed: Exposed): readonly ListedOf<K>[] {
-    this.#built ??= this.#build(exposed);
+    if (this.#built === undefined) {
+      this.#built = this.#build(exposed);
+      this.#earlier = undefined;
+    }
     return this.#built;
   }
 
@@ -80,12 +143,19 @@ export class ListSection<K extends ListKind> {
     const stale = list.stale === true;
     const items: ListedOf<K>[] = [];
     const seen = new Set<string>();
+    const find = finder(this.#earlier ?? NOTHING, (item) => listedId(kind, item));
     for (const item of list.items) {
       const id = idOf(kind, item);
       if (id === undefined || seen.has(id)) continue;
+      const name = exposed(item.name) ?? item.name;
+      const before = find(seen.size, id);
       seen.add(id);
+      if (before !== undefined && isCopy(before, item, name, stale)) {
+        items.push(before);
+        continue;
+      }
       const listed = copyOf(item);
-      listed['name'] = exposed(item.name) ?? item.name;
+      listed['name'] = name;
       listed['server'] = server;
       listed['originalName'] = item.name;
       // A field `stale` of the server's own would be taken for ours.
@@ -101,6 +171,40 @@ function copyOf(item: object): Record<string, unknown> {
   return Object.hasOwn(item, '__proto__')
     ? { ...item }
     : (Object.assign({}, item) as Record<string, unknown>);
+}
+
+/** Fields that are ours. */
+const OWN_FIELDS: ReadonlySet<string> = new Set(['name', 'server', 'originalName', 'stale']);
+
+/** Whether `listed` is what building `item` anew would give, with the same values in it. */
+function isCopy(listed: Listed<object>, item: Json, name: string, stale: boolean): boolean {
+  if (listed.name !== name || listed.originalName !== item['name']) return false;
+  const keys = Object.keys(item);
+  let ours = 2;
+  for (const key of keys) {
+    if (OWN_FIELDS.has(key)) ours -= key === 'name' || key === 'stale' ? 0 : 1;
+    else if ((listed as unknown as Json)[key] !== item[key] || !Object.hasOwn(listed, key)) return false;
+  }
+  const toldStale = stale || Object.hasOwn(item, 'stale');
+  if (toldStale && !Object.hasOwn(item, 'stale')) ours += 1;
+  return listed.stale === (toldStale ? stale : undefined) && Object.keys(listed).length === keys.length + ours;
+}
+
+const NOTHING: readonly never[] = [];
+
+/** Finds an item by its id, first where it is most likely to be. */
+function finder<T>(
+  items: readonly T[],
+  id: (item: T) => string | undefined,
+): (at: number, wanted: string | undefined) => T | undefined {
+  let byId: Map<string | undefined, T> | undefined;
+  return (at, wanted) => {
+    const likely = items[at];
+    if (likely !== undefined && id(likely) === wanted) return likely;
+    if (items.length === 0) return undefined;
+    byId ??= new Map(items.map((item) => [id(item), item]));
+    return byId.get(wanted);
+  };
 }
 
 /** Under its exposed name an item is known to hosts; here it goes by what its server calls it. */

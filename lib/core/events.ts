@@ -77,6 +77,7 @@ export type EngineEvent =
       readonly count: number;
     }
   | {
+      /** A server lists something else than before; what says the same again is no change. */
       readonly type: 'catalog.changed';
       readonly at: number;
       readonly server: string;

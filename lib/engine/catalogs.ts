@@ -1,6 +1,6 @@
 import { mergeLists } from '../catalog/aggregate.ts';
 import { createCatalog, withInventory, withOrder, without, type Catalog } from '../catalog/catalog.ts';
-import { checkItems, emptyInventory, staleInventory, type Inventory } from '../catalog/inventory.ts';
+import { checkItems, emptyInventory, staleInventory, type Inventory, type InventoryList } from '../catalog/inventory.ts';
 import type { Config } from '../config/config.ts';
 import type { Clock } from '../core/clock.ts';
 import { TroupeError } from '../core/errors.ts';
@@ -62,7 +62,7 @@ export function createCatalogs(deps: {
     for (const { name, servers, reason } of catalog.reports) {
       bus.emit({ type: 'catalog.name_clashed', at: clock.wallTime(), name, servers, reason });
     }
-    bus.emit({ type: 'catalog.changed', at: clock.wallTime(), server, kinds });
+    if (kinds.length > 0) bus.emit({ type: 'catalog.changed', at: clock.wallTime(), server, kinds });
   };
 
   const knows = (server: string, kind: ListKind): boolean => listedKinds.get(server)?.has(kind) === true;
@@ -72,7 +72,8 @@ export function createCatalogs(deps: {
     const { items, skipped } = checkItems(kind, raw.items, {
       httpHeaders: lastSession?.era === 'modern' && lastSession.transport === 'streamable-http',
     });
-    const kept = kind === 'tools' ? selected(items, server) : items;
+    const offered = kind === 'tools' ? selected(items, server) : items;
+    const kept = catalog.known(server.name, kind, offered);
     if (kind === 'tools') {
       lastSession?.knowTools(kept);
       server.toolsListed(replica, kept);
@@ -102,9 +103,10 @@ export function createCatalogs(deps: {
       ...(raw.cacheScope === undefined ? {} : { cacheScope: raw.cacheScope }),
       ...(raw.cut === undefined ? {} : { failure: raw.cut }),
     };
+    const isNews = !knows(server.name, kind) || tells(before[kind], list);
     const known = listedKinds.get(server.name) ?? new Set();
     listedKinds.set(server.name, known.add(kind));
-    put(server.name, { ...before, [kind]: list }, [kind]);
+    put(server.name, { ...before, [kind]: list }, isNews ? [kind] : []);
   };
 
   /** Another replica speaks than before: what it has listed so far is told again. True where there was another. */
@@ -135,8 +137,7 @@ export function createCatalogs(deps: {
 
     aggregate(kind, { asked, errors }, of) {
       const from = of?.catalog ?? catalog;
-      const all = asked.length === from.order.length && asked.every((name, i) => name === from.order[i]);
-      const known = from.parts(kind, all ? undefined : asked);
+      const known = from.parts(kind, areThese(asked, from.order) ? undefined : asked);
       const parts =
         errors.size === 0
           ? known
@@ -176,6 +177,12 @@ export function createCatalogs(deps: {
   };
 }
 
+function areThese(names: readonly string[], others: readonly string[]): boolean {
+  if (names.length !== others.length) return false;
+  for (let i = 0; i < names.length; i += 1) if (names[i] !== others[i]) return false;
+  return true;
+}
+
 /** What the parts are together, where nothing of the catalog is missing in them: it is remembered from one list to the next. */
 function wholeOf(
   catalog: Catalog,
@@ -183,6 +190,16 @@ function wholeOf(
   parts: readonly unknown[],
 ): readonly (Json & Listed)[] | undefined {
   return parts.length === catalog.size ? catalog.list(kind) : undefined;
+}
+
+/** Whether there is anything in `after` for those who know `before`. */
+function tells(before: InventoryList<unknown>, after: InventoryList<unknown>): boolean {
+  return (
+    before.items !== after.items ||
+    before.stale !== after.stale ||
+    before.failure !== undefined ||
+    after.failure !== undefined
+  );
 }
 
 /** Servers that have never listed anything are failures without items. */

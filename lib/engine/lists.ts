@@ -3,6 +3,7 @@ import { Cancellation } from '../core/cancellation.ts';
 import { TroupeError } from '../core/errors.ts';
 import type { ListKind } from '../core/events.ts';
 import type { Json } from '../core/json-rpc.ts';
+import { Pace } from '../core/pace.ts';
 import { amend, type Request } from '../core/request.ts';
 import { LIST_METHODS } from '../mcp/session/list.ts';
 import type { EngineParts } from './compose.ts';
@@ -67,6 +68,9 @@ export async function listServers(
 /** How long a policy of the host's own may still judge what was listed when the time of the list is over, milliseconds. */
 const JUDGING_MS = 1_000;
 
+/** Servers of this process answer within the turn in which they are asked; reading 100 tools takes some 50 µs. */
+const ASKED_IN_A_TURN = 64;
+
 async function listAll(
   parts: EngineParts,
   kind: ListKind,
@@ -90,25 +94,26 @@ async function listAll(
     again,
     knows: (name: string) => knows(name, kind),
   };
-  const asked: string[] = [];
+  const them = [...servers.values()].filter(
+    (server) => wanted?.includes(server.name) !== false && isOut?.(server) !== true,
+  );
   const errors = new Map<string, TroupeError>();
   // Of a thousand servers most have nothing new: only the others are waited for.
   const late: Promise<void>[] = [];
-  for (const server of servers.values()) {
-    const { name } = server;
-    if (wanted?.includes(name) === false || isOut?.(server) === true) continue;
-    asked.push(name);
-    if (again || !isListed(server, kind)) {
-      late.push(
-        ensureListed(server, kind, listing).then(({ error }) => {
-          if (error !== undefined) errors.set(name, error);
-        }),
-      );
-    }
+  const pace = new Pace(() => parts.clock.now());
+  for (const server of them) {
+    if (!again && isListed(server, kind)) continue;
+    if (pace.spent || late.length % ASKED_IN_A_TURN === ASKED_IN_A_TURN - 1) await pace.nextTurn();
+    late.push(
+      ensureListed(server, kind, listing).then(({ error }) => {
+        if (error !== undefined) errors.set(server.name, error);
+      }),
+    );
   }
   await Promise.all(late);
   if (cancellation.reason?.code === 'cancelled') throw cancellation.reason;
-  await buildLists(catalog(), kind, asked);
+  const asked = them.map(({ name }) => name);
+  await buildLists(catalog(), kind, asked, pace);
   const listed = parts.listed(kind, { asked, errors }, { catalog: catalog(), pinName });
   const failures = listed.failures.map((row) => {
     const error = parts.clean(row.error);

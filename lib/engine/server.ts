@@ -130,9 +130,10 @@ export class Server {
 
   /** Whose lists are the server's: the first connected replica that has the tools of the pool. */
   get speaker(): Replica | undefined {
-    return (
-      this.replicas.find(({ connection, odd }) => !odd && connection.session !== undefined) ?? this.connected
-    );
+    // Asked for each of a thousand servers with every list.
+    for (const replica of this.replicas)
+      if (!replica.odd && replica.connection.session !== undefined) return replica;
+    return this.connected;
   }
 
   /** Whether one of its connections may stand soon without anybody doing anything. */

@@ -36,7 +36,8 @@ export interface SessionListsOptions {
 
 interface Entry {
   list: RawList | undefined;
-  at: number;
+  /** Monotonic milliseconds; Infinity where the server says when something changes. */
+  freshUntil: number;
   error: TroupeError | undefined;
   running: Promise<void> | undefined;
   /** A change came while the list was being made. */
@@ -77,14 +78,14 @@ export class SessionLists {
   async fresh(kind: ListKind, again = false): Promise<void> {
     const e = this.#entries[kind];
     if (e.running !== undefined) await e.running;
-    else if (again || !this.#isFresh(kind, e)) await this.refresh(kind);
+    else if (again || !this.#isFresh(e)) await this.refresh(kind);
     if (e.error !== undefined) throw e.error;
   }
 
   /** Whether `fresh` would have nothing to wait for, and no error to tell. */
   isFresh(kind: ListKind): boolean {
     const e = this.#entries[kind];
-    return e.running === undefined && e.error === undefined && this.#isFresh(kind, e);
+    return e.running === undefined && e.error === undefined && this.#isFresh(e);
   }
 
   /** The server says that something changed. */
@@ -143,7 +144,7 @@ export class SessionLists {
         // The session may have ended while others had their turn.
         cancellation.throwIfCancelled();
         e.list = list;
-        e.at = clock.now();
+        e.freshUntil = this.#holdsUntil(kind, list);
         e.error = undefined;
         this.#options.onListed(kind, list);
       });
@@ -157,20 +158,24 @@ export class SessionLists {
     }
   }
 
-  #isFresh(kind: ListKind, e: Entry): boolean {
+  #isFresh(e: Entry): boolean {
     if (e.list === undefined || e.stale) return false;
+    return e.freshUntil === Infinity || this.#options.clock.now() < e.freshUntil;
+  }
+
+  #holdsUntil(kind: ListKind, list: RawList): number {
     const { session, clock, ttlMs } = this.#options;
-    if (!session.supports(LIST_METHODS[kind])) return true;
+    if (!session.supports(LIST_METHODS[kind])) return Infinity;
     const feature = kind === 'resourceTemplates' ? 'resources' : kind;
-    if (announcesListChanges(session.capabilities, feature)) return true;
-    return clock.now() - e.at < (e.list.ttlMs ?? ttlMs);
+    if (announcesListChanges(session.capabilities, feature)) return Infinity;
+    return clock.now() + (list.ttlMs ?? ttlMs);
   }
 }
 
 function entry(): Entry {
   return {
     list: undefined,
-    at: 0,
+    freshUntil: 0,
     error: undefined,
     running: undefined,
     again: false,

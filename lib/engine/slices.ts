@@ -1,11 +1,10 @@
+import { SLICE_MS } from '../core/pace.ts';
+
 /** Work that comes in floods and must be done in order. */
 export interface Slices {
   /** Does it now, or as soon as there is time for it; rejects with what it throws. */
   run(work: () => void): Promise<void>;
 }
-
-/** Longest stretch of it before other work of the process gets its turn, milliseconds. */
-const SLICE_MS = 8;
 
 /**
  * Does such work at once as long as it took less than a slice in this turn of the event loop, the rest in later turns:

@@ -8,16 +8,23 @@ import type { Cancellation } from '../core/cancellation.ts';
 export function createStartGate(places: number): StartGate {
   let free = places;
   const queue: Array<() => void> = [];
+  let toAdmit = 0;
+  // One in a turn of the event loop: a thousand servers in this process, which never wait for anything, would otherwise
+  // start in one, and nobody else would get a turn (10 s).
   const admit = (): void => {
+    toAdmit -= 1;
     const next = queue.shift();
     if (next === undefined) free += 1;
     else next();
+    if (toAdmit > 0) setImmediate(admit);
   };
-  // In a later turn of the event loop: a thousand servers in this process, which never wait for anything, would
-  // otherwise start in one turn, and nobody else would get one (10 s).
   const leave = (): void => {
-    if (queue.length === 0) free += 1;
-    else setImmediate(admit);
+    if (queue.length === 0) {
+      free += 1;
+      return;
+    }
+    toAdmit += 1;
+    if (toAdmit === 1) setImmediate(admit);
   };
   return {
     async enter(cancellation: Cancellation) {

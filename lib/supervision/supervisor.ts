@@ -1,6 +1,7 @@
 import { createActor, type Actor } from 'xstate';
 import type { Connection } from '../connection/connection.ts';
 import type { Clock } from '../core/clock.ts';
+import { Pace } from '../core/pace.ts';
 import { supervisorMachine } from './supervisor.machine.ts';
 
 /** What the supervisor knows of a server: its connections, and whether it is to be started at all. */
@@ -13,7 +14,7 @@ export interface Member {
 }
 
 export interface SupervisorOptions {
-  readonly clock: Clock;
+  readonly clock: Pick<Clock, 'now'>;
   /** In order of declaration. */
   readonly members: () => readonly Member[];
   /** After the last connection has ended. */
@@ -81,13 +82,21 @@ export class Supervisor {
     );
   }
 
+  /** Of very many, others get their turn in between; what was removed or stopped meanwhile is not started. */
   async #startAll(): Promise<void> {
-    await Promise.all(
-      this.#options
-        .members()
-        .filter(({ config }) => !config.lazy)
-        .map((member) => this.begin(member)),
-    );
+    const { clock, members } = this.#options;
+    const begun: Promise<void>[] = [];
+    let present: ReadonlySet<Member> = new Set(members());
+    const pace = new Pace(() => clock.now());
+    for (const member of present) {
+      if (pace.spent) {
+        await pace.nextTurn();
+        present = new Set(members());
+      }
+      if (this.stopping) break;
+      if (present.has(member) && !member.config.lazy) begun.push(this.begin(member));
+    }
+    await Promise.all(begun);
   }
 
   /** Reverse order of declaration: each is told to end before the one declared earlier, all share the same time. */

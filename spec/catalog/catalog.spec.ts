@@ -385,4 +385,64 @@ describe('a list after many changes', () => {
     const prompts = { ...known.prompts, items: [{ name: 'p' }] };
     expect(withInventory(before, 'a', { ...known, prompts }).list('tools')).toBe(listed);
   });
+
+  it('is what the servers list now, whatever they change, send again or change in place', () => {
+    interface Tool extends Record<string, unknown> {
+      name: string;
+      title?: string;
+    }
+    const title = fc.constantFrom(undefined, 'A', 'B');
+    const step = fc.oneof(
+      fc.record({ kind: fc.constant('sends' as const), server, tools, title, others: fc.boolean() }),
+      fc.record({ kind: fc.constant('changes' as const), server, at: fc.nat(3), title }),
+      fc.record({ kind: fc.constant('moves' as const), server }),
+    );
+    const make = (name: string, text: string | undefined): Tool => ({
+      name,
+      inputSchema: { type: 'object', properties: { x: { type: 'string' } } },
+      ...(text === undefined ? {} : { title: text }),
+    });
+    fc.assert(
+      fc.property(fc.array(fc.tuple(step, fc.boolean()), { maxLength: 16 }), (steps) => {
+        let catalog = createCatalog(SERVERS);
+        const held = new Map<string, Tool[]>();
+        const list = (of: string): void => {
+          const items = catalog.known(of, 'tools', (held.get(of) ?? []) as never);
+          const known = catalog.inventory(of) ?? emptyInventory(of, 0);
+          catalog = withInventory(catalog, of, { ...known, tools: { items, listedAt: 0 } });
+        };
+        for (const [one, look] of steps) {
+          const of = one.server;
+          if (one.kind === 'moves')
+            catalog = withOrder(catalog, [...catalog.order.filter((other) => other !== of), of]);
+          else {
+            if (one.kind === 'sends') {
+              // New objects, of which the first has another title; the rest says what it said.
+              const before = new Map((held.get(of) ?? []).map((tool) => [tool.name, tool.title]));
+              held.set(
+                of,
+                one.tools.map((name, i) => make(name, i === 0 || one.others ? one.title : before.get(name))),
+              );
+            } else {
+              const tool = held.get(of)?.[one.at];
+              if (tool !== undefined && one.title !== undefined) tool.title = one.title;
+            }
+            list(of);
+          }
+          if (!look) continue;
+          const expected = catalog.order.flatMap((other) =>
+            (held.get(other) ?? []).map((tool) => ({
+              ...tool,
+              name: `${other}__${tool.name}`,
+              originalName: tool.name,
+              server: other,
+            })),
+          );
+          expect(catalog.list('tools')).toEqual(expected);
+          expect(catalog.parts('tools').flatMap(({ items }) => items)).toEqual(expected);
+        }
+      }),
+      { numRuns: 300 },
+    );
+  });
 });

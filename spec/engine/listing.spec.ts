@@ -55,6 +55,28 @@ describe('the lists of a server', () => {
     });
   });
 
+  it('that say again what they said are no change, and stay the objects that they were', async () => {
+    let title = 'one';
+    const { engine, peers, got } = fleet({ a: { tools: ['echo', 'other'] }, b: echo });
+    peers.a.answer('tools/list', () => ({
+      tools: ['echo', 'other'].map((name) => ({ name, inputSchema: { type: 'object' } })),
+    }));
+    peers.b.answer('tools/list', () => ({ tools: [{ name: 't', title, inputSchema: { type: 'object' } }] }));
+    await engine.start();
+    const before = await engine.listTools();
+    const changed: string[] = [];
+    engine.on('catalog.changed', ({ server }) => changed.push(server));
+    const again = await engine.listTools({ cache: 'refresh' });
+    expect(got('a', 'tools/list')).toHaveLength(2);
+    expect(again.items).toBe(before.items);
+    expect(changed).toEqual([]);
+    title = 'two';
+    const { items } = await engine.listTools({ cache: 'refresh' });
+    expect(changed).toEqual(['b']);
+    expect(items.map((item) => item['title'])).toEqual([undefined, undefined, 'two']);
+    expect(items[0]).toBe(before.items[0]);
+  });
+
   it('wake one that rests, the first time', async () => {
     const { engine } = fleet({ lazy: { ...echo, config: { lazy: true } } });
     await engine.start();

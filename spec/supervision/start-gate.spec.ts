@@ -25,6 +25,26 @@ describe('start gate', () => {
     expect(entered).toEqual([1, 2, 3, 4]);
   });
 
+  it('lets in one in a turn of the event loop, however many leave at once', async () => {
+    const gate = createStartGate(3);
+    const inside: Array<() => void> = [];
+    const enter = (): void => void gate.enter(new Cancellation()).then((left) => inside.push(left));
+    for (let i = 0; i < 6; i += 1) enter();
+    await new Promise(setImmediate);
+    expect(inside).toHaveLength(3);
+    for (const leave of inside.slice()) leave();
+    const seen: number[] = [];
+    for (let i = 0; i < 4; i += 1) {
+      await new Promise(setImmediate);
+      seen.push(inside.length);
+    }
+    expect(seen).toEqual([4, 5, 6, 6]);
+    for (const leave of inside.slice(3)) leave();
+    for (let i = 0; i < 3; i += 1) enter();
+    await Promise.resolve().then(() => {});
+    expect(inside).toHaveLength(9);
+  });
+
   it('forgets who gave up waiting', async () => {
     const gate = createStartGate(1);
     const leave = await gate.enter(new Cancellation());

@@ -1,0 +1,32 @@
+/** Deeper than any message that is let in by default. */
+const MAX_DEPTH = 100;
+
+/** How many values may still be compared: an object of this process can be far larger than it looks. */
+export interface Comparisons {
+  left: number;
+}
+
+/**
+ * Whether two values say the same as JSON, whatever the order of their keys. False where that would take more
+ * comparisons than are left, or where they nest deeper than 100 levels. Throws what a getter of theirs throws.
+ */
+export function sameJson(a: unknown, b: unknown, comparisons: Comparisons, depth = MAX_DEPTH): boolean {
+  if (a === b) return true;
+  if ((comparisons.left -= 1) < 0 || depth === 0) return false;
+  if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null) return false;
+  if (Array.isArray(a)) {
+    if (!Array.isArray(b) || a.length !== b.length) return false;
+    for (let i = 0; i < a.length; i += 1) if (!sameJson(a[i], b[i], comparisons, depth - 1)) return false;
+    return true;
+  }
+  if (Array.isArray(b)) return false;
+  const keys = Object.keys(a);
+  if (keys.length !== Object.keys(b).length) return false;
+  for (const key of keys) {
+    if (!Object.hasOwn(b, key)) return false;
+    const one = (a as Readonly<Record<string, unknown>>)[key];
+    const other = (b as Readonly<Record<string, unknown>>)[key];
+    if (!sameJson(one, other, comparisons, depth - 1)) return false;
+  }
+  return true;
+}
