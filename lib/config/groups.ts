@@ -20,9 +20,17 @@ function readNumbers<T extends object>(
   return result as { -readonly [K in keyof T]: T[K] };
 }
 
+/** The defaults of each group, frozen and shared by all servers that have nothing else. */
+const known = new WeakMap<object, object>();
+
 export function defaultsOf<T extends object>(options: NumberOptions<T>): Readonly<T> {
-  const rows = Object.entries(options as Readonly<Record<string, NumberOption>>);
-  return Object.freeze(Object.fromEntries(rows.map(([key, option]) => [key, option.value]))) as Readonly<T>;
+  let defaults = known.get(options);
+  if (defaults === undefined) {
+    const rows = Object.entries(options as Readonly<Record<string, NumberOption>>);
+    defaults = Object.freeze(Object.fromEntries(rows.map(([key, option]) => [key, option.value])));
+    known.set(options, defaults);
+  }
+  return defaults as Readonly<T>;
 }
 
 /** `[small, large]`: a default that the written one would contradict gives way; two written ones must agree. */

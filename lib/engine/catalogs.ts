@@ -1,6 +1,14 @@
 import { mergeLists } from '../catalog/aggregate.ts';
 import { createCatalog, withInventory, withOrder, without, type Catalog } from '../catalog/catalog.ts';
-import { checkItems, emptyInventory, staleInventory, type Inventory, type InventoryList } from '../catalog/inventory.ts';
+import {
+  checkItems,
+  emptyInventory,
+  staleInventory,
+  type CheckedItems,
+  type Inventory,
+  type InventoryList,
+  type ItemOf,
+} from '../catalog/inventory.ts';
 import type { Config } from '../config/config.ts';
 import type { Clock } from '../core/clock.ts';
 import { TroupeError } from '../core/errors.ts';
@@ -26,8 +34,11 @@ export interface Catalogs {
   readonly current: () => Catalog;
   /** Whether the server has ever said what it has of this kind. */
   readonly knows: (server: string, kind: ListKind) => boolean;
-  /** A list of a session has arrived: malformed items are skipped and told, the rest replaces the server's list. */
-  listed(server: Server, replica: Replica, kind: ListKind, list: RawList): void;
+  /**
+   * A list of a session has arrived: malformed items are skipped and told, the rest replaces the server's list. Gives back
+   * the list with what says the same as before as the objects that are known: nobody needs to hold both.
+   */
+  listed(server: Server, replica: Replica, kind: ListKind, list: RawList): RawList;
   /** A server has lost or found its last connection: its items are stale, or not any more. */
   connectionChanged(server: Server): void;
   /** Of this catalog, or of one that a principal has; `pinName`: by which name the tools of a server are pinned there. */
@@ -67,7 +78,7 @@ export function createCatalogs(deps: {
 
   const knows = (server: string, kind: ListKind): boolean => listedKinds.get(server)?.has(kind) === true;
 
-  const listed = (server: Server, replica: Replica, kind: ListKind, raw: RawList): void => {
+  const listed = (server: Server, replica: Replica, kind: ListKind, raw: RawList): RawList => {
     const { lastSession } = replica;
     const { items, skipped } = checkItems(kind, raw.items, {
       httpHeaders: lastSession?.era === 'modern' && lastSession.transport === 'streamable-http',
@@ -78,6 +89,17 @@ export function createCatalogs(deps: {
       lastSession?.knowTools(kept);
       server.toolsListed(replica, kept);
     }
+    took(server, replica, kind, raw, { items: kept, skipped });
+    return withKept(raw, offered, kept);
+  };
+
+  const took = (
+    server: Server,
+    replica: Replica,
+    kind: ListKind,
+    raw: RawList,
+    { items, skipped }: CheckedItems<ItemOf[ListKind]>,
+  ): void => {
     const { speaker } = server;
     if (speakerChanged(server) && speaker === replica) return;
     // Replicas offer the same things: one speaks for the server, and what it has not said yet any other may say.
@@ -94,10 +116,10 @@ export function createCatalogs(deps: {
     }
     // Before it is exposed: nobody shall see or call what has not been looked at and compared with what was accepted.
     const before = catalog.inventory(server.name) ?? emptyInventory(server.name, clock.now());
-    deps.flags.inspect(server.name, kind, kept, before[kind].items);
-    if (kind === 'tools') deps.trust().review(server.config, kept);
+    deps.flags.inspect(server.name, kind, items, before[kind].items);
+    if (kind === 'tools') deps.trust().review(server.config, items);
     const list = {
-      items: kept,
+      items,
       listedAt: clock.now(),
       ...(raw.ttlMs === undefined ? {} : { ttlMs: raw.ttlMs }),
       ...(raw.cacheScope === undefined ? {} : { cacheScope: raw.cacheScope }),
@@ -200,6 +222,12 @@ function tells(before: InventoryList<unknown>, after: InventoryList<unknown>): b
     before.failure !== undefined ||
     after.failure !== undefined
   );
+}
+
+function withKept(raw: RawList, offered: readonly unknown[], kept: readonly unknown[]): RawList {
+  const known = new Map<unknown, unknown>();
+  for (let i = 0; i < offered.length; i += 1) if (offered[i] !== kept[i]) known.set(offered[i], kept[i]);
+  return known.size === 0 ? raw : { ...raw, items: raw.items.map((item) => known.get(item) ?? item) };
 }
 
 /** Servers that have never listed anything are failures without items. */

@@ -58,8 +58,8 @@ export interface ServerDeps extends ServerCredentialsDeps {
     leaveGate: () => void,
     credentials: Credentials | undefined,
   ) => Link & { readonly process?: ServerProcess | undefined };
-  /** A list of a session has arrived. */
-  readonly onListed: (server: Server, replica: Replica, kind: ListKind, list: RawList) => void;
+  /** A list of a session has arrived; gives back what of it is kept. */
+  readonly onListed: (server: Server, replica: Replica, kind: ListKind, list: RawList) => RawList;
   /** Something about a connection changed that the fleet shows. */
   readonly onChange: (server: Server, replica: Replica, to: ConnectionState) => void;
 }

@@ -30,7 +30,8 @@ export interface SessionListsOptions {
   readonly ttlMs: number;
   /** What is done with a list takes its time: many lists at once share it with the rest of the process. */
   readonly slices: Slices;
-  readonly onListed: (kind: ListKind, list: RawList) => void;
+  /** Gives back what of the list is kept. */
+  readonly onListed: (kind: ListKind, list: RawList) => RawList;
   readonly onFailed: (kind: ListKind, error: TroupeError) => void;
 }
 
@@ -143,10 +144,11 @@ export class SessionLists {
       await slices.run(() => {
         // The session may have ended while others had their turn.
         cancellation.throwIfCancelled();
+        // Whoever hears of it may ask for it.
         e.list = list;
         e.freshUntil = this.#holdsUntil(kind, list);
         e.error = undefined;
-        this.#options.onListed(kind, list);
+        e.list = this.#options.onListed(kind, list);
       });
     } catch (error) {
       e.error = TroupeError.from(error, { server });

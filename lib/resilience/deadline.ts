@@ -30,7 +30,10 @@ export function deadline({
   return (next) => (request) => {
     stages.deadline += 1;
     const promise = new Promise<Response>(capture);
-    new TimedCall(clock, request, onSettled, capturedResolve, capturedReject).start(next);
+    const call = new TimedCall(clock, request, onSettled, capturedResolve, capturedReject);
+    // They would hold the response until the next call.
+    capturedResolve = capturedReject = ignore;
+    call.start(next);
     return promise;
   };
 }
@@ -38,8 +41,9 @@ export function deadline({
 const unchanged = (_request: Request, error?: unknown): unknown => error;
 
 // The functions of the promise under construction. Its executor runs synchronously, so one executor serves all.
-let capturedResolve: (response: Response) => void;
-let capturedReject: (error: unknown) => void;
+const ignore = (): void => {};
+let capturedResolve: (response: Response) => void = ignore;
+let capturedReject: (error: unknown) => void = ignore;
 const capture = (resolve: (response: Response) => void, reject: (error: unknown) => void): void => {
   capturedResolve = resolve;
   capturedReject = reject;

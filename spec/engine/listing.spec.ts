@@ -3,6 +3,7 @@ import { Cancellation } from '../../lib/core/cancellation.ts';
 import { TroupeError } from '../../lib/core/errors.ts';
 import { expire, unless } from '../../lib/engine/listing.ts';
 import { failureOf, hostHearsNothing, isConnected, timeOf, until } from '../support/engines.ts';
+import { collectGarbage } from '../support/garbage.ts';
 import { scriptedFleets } from '../support/scripted-fleet.ts';
 import { createVirtualClock } from '../support/virtual-clock.ts';
 
@@ -75,6 +76,24 @@ describe('the lists of a server', () => {
     expect(changed).toEqual(['b']);
     expect(items.map((item) => item['title'])).toEqual([undefined, undefined, 'two']);
     expect(items[0]).toBe(before.items[0]);
+  });
+
+  it('that say again what they said are not held twice', async () => {
+    const { engine, peers } = fleet({ a: echo });
+    const sent: Array<WeakRef<object>> = [];
+    peers.a.answer('tools/list', () => {
+      const tool = { name: 'echo', inputSchema: { type: 'object' } };
+      sent.push(new WeakRef(tool));
+      return { tools: [tool] };
+    });
+    await engine.start();
+    await engine.listTools();
+    for (let i = 0; i < 5; i += 1) await engine.listTools({ cache: 'refresh' });
+    // What a turn has seen of a weak reference stays until its end.
+    await new Promise((resolve) => void setTimeout(resolve, 10));
+    collectGarbage();
+    expect(sent).toHaveLength(6);
+    expect(sent.filter((tool) => tool.deref() !== undefined)).toHaveLength(1);
   });
 
   it('wake one that rests, the first time', async () => {

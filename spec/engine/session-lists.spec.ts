@@ -43,8 +43,11 @@ function setting(
     timeoutMs: 1_000,
     ttlMs: change.ttlMs ?? 0,
     slices: createSlices(clock.now),
-    onListed: (kind, { items, cut }) =>
-      listed.push({ kind, names: items.map((i) => String((i as Json)['name'])), cut: cut?.detail }),
+    onListed: (kind, list) => {
+      const { items, cut } = list;
+      listed.push({ kind, names: items.map((i) => String((i as Json)['name'])), cut: cut?.detail });
+      return list;
+    },
     onFailed: (_, error) => failed.push(error),
   });
   const block = (): (() => void) => {

@@ -81,6 +81,8 @@ export class Dispatcher {
     const id = idOf(seq);
     const promise = new Promise<Json>(capture);
     const pending = new Pending(this, id, seq, call, capturedResolve, capturedReject);
+    // They would hold the result until the next call.
+    capturedResolve = capturedReject = ignore;
     const params = this.#params(call, id);
     this.#pending.add(pending);
     const message: RpcRequest =
@@ -296,8 +298,9 @@ export class Dispatcher {
 }
 
 // The functions of the promise under construction. Its executor runs synchronously, so one executor serves all.
-let capturedResolve: (result: Json) => void;
-let capturedReject: (error: TroupeError) => void;
+const ignore = (): void => {};
+let capturedResolve: (result: Json) => void = ignore;
+let capturedReject: (error: TroupeError) => void = ignore;
 const capture = (resolve: (result: Json) => void, reject: (error: TroupeError) => void): void => {
   capturedResolve = resolve;
   capturedReject = reject;
