@@ -187,7 +187,9 @@ function isCopy(listed: Listed<object>, item: Json, name: string, stale: boolean
   }
   const toldStale = stale || Object.hasOwn(item, 'stale');
   if (toldStale && !Object.hasOwn(item, 'stale')) ours += 1;
-  return listed.stale === (toldStale ? stale : undefined) && Object.keys(listed).length === keys.length + ours;
+  return (
+    listed.stale === (toldStale ? stale : undefined) && Object.keys(listed).length === keys.length + ours
+  );
 }
 
 const NOTHING: readonly never[] = [];

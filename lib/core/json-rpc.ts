@@ -32,3 +32,32 @@ export type RpcMessage = RpcRequest | RpcNotification | RpcResult | RpcError;
 export function isJson(value: unknown): value is Json {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
+
+/**
+ * Plain objects by constructors, for the reason that `amend` (`core/request.ts`) tells: what a server in this process gets
+ * is not ours to be an instance of something.
+ */
+function plain<C extends new (...args: never[]) => object>(
+  fill: (this: Record<string, unknown>, ...args: ConstructorParameters<C>) => void,
+): C {
+  fill.prototype = Object.prototype;
+  return fill as unknown as C;
+}
+
+export const NamedParams = plain<new (name: string) => Json>(function (name) {
+  this['name'] = name;
+});
+
+export const CallParams = plain<new (name: string, args: Json) => Json>(function (name, args) {
+  this['name'] = name;
+  this['arguments'] = args;
+});
+
+export const RequestMessage = plain<new (id: RequestId, method: string, params: Json) => RpcRequest>(
+  function (id, method, params) {
+    this['jsonrpc'] = '2.0';
+    this['id'] = id;
+    this['method'] = method;
+    this['params'] = params;
+  },
+);

@@ -70,32 +70,83 @@ export interface Request {
   readonly facts: RequestFacts;
 }
 
+/** Nothing has happened yet; all fields that facts may hold, so that they never change their shape. */
+export class NewFacts implements RequestFacts {
+  attempts = 0;
+  unsent: number | undefined = undefined;
+  rounds = 0;
+  server: string | undefined = undefined;
+  connection: string | undefined = undefined;
+  cache: RequestFacts['cache'] = undefined;
+}
+
 /**
- * A frozen copy with some fields changed. Written out because spreading a frozen object costs 0.2 µs more, and a field
- * that is forgotten here does not compile.
+ * What every call makes is made by constructors and not written as literals. V8 counts, per literal in the code, how many
+ * of its objects outlive a collection, and makes all later ones in old space where most did. An incremental collection
+ * during the first thousand calls keeps all of them, whoever has forgotten them: from then on a call costs three to
+ * five times as much (2.4 µs to 8 to 12 in memory, Node 20, as soon as the young generation is about 12 MB).
  */
+class Copy implements Request {
+  seq: number;
+  method: string;
+  params: Json | undefined;
+  server: string | undefined;
+  target: string | undefined;
+  operation: OperationClass;
+  deadline: number;
+  startedAt: number;
+  cancellation: Cancellation;
+  onProgress: ((progress: Progress) => void) | undefined;
+  principal: Principal | undefined;
+  affinity: string | undefined;
+  cache: 'use' | 'refresh' | 'bypass';
+  batch: boolean;
+  meta: Json | undefined;
+  attempt: number;
+  tried: readonly string[];
+  facts: RequestFacts;
+
+  constructor(request: Request) {
+    this.seq = request.seq;
+    this.method = request.method;
+    this.params = request.params;
+    this.server = request.server;
+    this.target = request.target;
+    this.operation = request.operation;
+    this.deadline = request.deadline;
+    this.startedAt = request.startedAt;
+    this.cancellation = request.cancellation;
+    this.onProgress = request.onProgress;
+    this.principal = request.principal;
+    this.affinity = request.affinity;
+    this.cache = request.cache;
+    this.batch = request.batch;
+    this.meta = request.meta;
+    this.attempt = request.attempt;
+    this.tried = request.tried;
+    this.facts = request.facts;
+  }
+}
+
+/** A frozen copy with some fields changed. Spreading a frozen object costs 0.2 µs more. */
 export function amend(request: Request, change: Partial<Request>): Request {
-  const copy: Request = {
-    seq: request.seq,
-    method: request.method,
-    params: request.params,
-    server: request.server,
-    target: request.target,
-    operation: request.operation,
-    deadline: request.deadline,
-    startedAt: request.startedAt,
-    cancellation: request.cancellation,
-    onProgress: request.onProgress,
-    principal: request.principal,
-    affinity: request.affinity,
-    cache: request.cache,
-    meta: request.meta,
-    attempt: request.attempt,
-    tried: request.tried,
-    facts: request.facts,
-    batch: request.batch,
-  };
-  return Object.freeze(Object.assign(copy, change));
+  return Object.freeze(Object.assign(new Copy(request), change));
+}
+
+/** A frozen copy that goes to a server, by what that one calls the thing. */
+export function addressed(
+  request: Request,
+  server: string,
+  params: Json,
+  operation: OperationClass,
+  batch: boolean,
+): Request {
+  const copy = new Copy(request);
+  copy.server = server;
+  copy.params = params;
+  copy.operation = operation;
+  copy.batch = batch;
+  return Object.freeze(copy);
 }
 
 /** By definition of the protocol: lists, reads, prompts, completion, discovery and ping change nothing. */

@@ -7,7 +7,7 @@ import type { Clock } from '../core/clock.ts';
 import { TroupeError } from '../core/errors.ts';
 import type { EngineEvent, EngineEventType, EventOf, ListKind } from '../core/events.ts';
 import type { Handler } from '../core/interceptor.ts';
-import { isJson, type Json } from '../core/json-rpc.ts';
+import { CallParams, isJson, NamedParams, type Json } from '../core/json-rpc.ts';
 import type { Request } from '../core/request.ts';
 import type { FleetSnapshot } from '../supervision/fleet.ts';
 import type { AuditVerdict } from '../security/audit-verify.ts';
@@ -413,29 +413,40 @@ class TroupeEngine implements Engine {
   };
 }
 
+/** A class for the reason that `amend` tells. */
+class Shape implements RequestShape {
+  readonly method: string;
+  readonly params: Json;
+  readonly target: string;
+  readonly server = undefined;
+  readonly batch = undefined;
+
+  constructor(method: string, target: string, params: Json) {
+    this.method = method;
+    this.params = params;
+    this.target = target;
+  }
+}
+
+function namedParams(name: string, given: Json | undefined): Json {
+  return given === undefined ? new NamedParams(name) : new CallParams(name, given);
+}
+
 function toolCall(name: unknown, args: unknown): RequestShape {
   const target = checkText(name, 'the name of the tool');
   const given = checkArguments(args, 'the arguments of the tool');
-  return {
-    method: 'tools/call',
-    target,
-    params: given === undefined ? { name: target } : { name: target, arguments: given },
-  };
+  return new Shape('tools/call', target, namedParams(target, given));
 }
 
 function resourceRead(uri: unknown): RequestShape {
   const target = checkText(uri, 'the URI of the resource');
-  return { method: 'resources/read', target, params: { uri: target } };
+  return new Shape('resources/read', target, { uri: target });
 }
 
 function promptGet(name: unknown, args: unknown): RequestShape {
   const target = checkText(name, 'the name of the prompt');
   const given = checkArguments(args, 'the arguments of the prompt');
-  return {
-    method: 'prompts/get',
-    target,
-    params: given === undefined ? { name: target } : { name: target, arguments: given },
-  };
+  return new Shape('prompts/get', target, namedParams(target, given));
 }
 
 function stopped(): TroupeError {

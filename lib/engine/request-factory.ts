@@ -2,7 +2,14 @@ import { Cancellation, cancelledBy, watchSignal } from '../core/cancellation.ts'
 import { MAX_TIMER_MS, type Clock } from '../core/clock.ts';
 import { TroupeError } from '../core/errors.ts';
 import { isJson, type Json } from '../core/json-rpc.ts';
-import { isProtocolRead, type Principal, type Progress, type Request } from '../core/request.ts';
+import {
+  isProtocolRead,
+  NewFacts,
+  type OperationClass,
+  type Principal,
+  type Progress,
+  type Request,
+} from '../core/request.ts';
 
 /** What a caller may say about one operation. `timeoutMs` is one deadline for all of it. */
 export interface RequestOptions {
@@ -50,42 +57,64 @@ export function createRequestFactory(deps: {
         if (signal.aborted) throw cancelledBy(signal);
         cancellation.watchedBy(watchSignal(signal, cancellation));
       }
-      const startedAt = deps.clock.now();
       seq += 1;
-      return Object.freeze({
-        seq,
-        method: shape.method,
-        params: withMeta(shape.params, options?.meta),
-        server: shape.server,
-        target: shape.target,
-        operation: isProtocolRead(shape.method)
-          ? 'read'
-          : options?.idempotent === true
-            ? 'idempotent'
-            : 'unsafe',
-        deadline: startedAt + timeoutMs,
-        startedAt,
-        cancellation,
-        onProgress: options?.onProgress,
-        principal: options?.principal === undefined ? deps.principal : principalOf(options.principal),
-        affinity: options?.affinity,
-        cache: options?.cache ?? 'use',
-        batch: shape.batch === true,
-        meta: options?.meta,
-        attempt: 1,
-        tried: NONE,
-        // All that they may hold, so that they never change their shape.
-        facts: {
-          attempts: 0,
-          unsent: undefined,
-          rounds: 0,
-          server: undefined,
-          connection: undefined,
-          cache: undefined,
-        },
-      });
+      return Object.freeze(
+        new NewRequest(seq, shape, options, deps.clock.now(), timeoutMs, cancellation, deps.principal),
+      );
     },
   };
+}
+
+/** A class for the reason that `amend` tells. */
+class NewRequest implements Request {
+  readonly seq: number;
+  readonly method: string;
+  readonly params: Json | undefined;
+  readonly server: string | undefined;
+  readonly target: string | undefined;
+  readonly operation: OperationClass;
+  readonly deadline: number;
+  readonly startedAt: number;
+  readonly cancellation: Cancellation;
+  readonly onProgress: ((progress: Progress) => void) | undefined;
+  readonly principal: Principal | undefined;
+  readonly affinity: string | undefined;
+  readonly cache: 'use' | 'refresh' | 'bypass';
+  readonly batch: boolean;
+  readonly meta: Json | undefined;
+  readonly attempt = 1;
+  readonly tried = NONE;
+  readonly facts = new NewFacts();
+
+  constructor(
+    seq: number,
+    shape: RequestShape,
+    options: RequestOptions | undefined,
+    startedAt: number,
+    timeoutMs: number,
+    cancellation: Cancellation,
+    host: Principal | undefined,
+  ) {
+    this.seq = seq;
+    this.method = shape.method;
+    this.params = withMeta(shape.params, options?.meta);
+    this.server = shape.server;
+    this.target = shape.target;
+    this.operation = isProtocolRead(shape.method)
+      ? 'read'
+      : options?.idempotent === true
+        ? 'idempotent'
+        : 'unsafe';
+    this.deadline = startedAt + timeoutMs;
+    this.startedAt = startedAt;
+    this.cancellation = cancellation;
+    this.onProgress = options?.onProgress;
+    this.principal = options?.principal === undefined ? host : principalOf(options.principal);
+    this.affinity = options?.affinity;
+    this.cache = options?.cache ?? 'use';
+    this.batch = shape.batch === true;
+    this.meta = options?.meta;
+  }
 }
 
 const NONE: readonly string[] = Object.freeze([]);

@@ -3,7 +3,7 @@ import { TroupeError, type ErrorCode } from '../core/errors.ts';
 import type { ListKind } from '../core/events.ts';
 import type { Handler, Interceptor, Response } from '../core/interceptor.ts';
 import { isJson, type Json } from '../core/json-rpc.ts';
-import { amend, type OperationClass, type Request } from '../core/request.ts';
+import { addressed, amend, type OperationClass, type Request } from '../core/request.ts';
 import type { RoutingRules } from '../routing/rules.ts';
 import { hasStandIn } from './failover.ts';
 import { ensureListed, unless } from './listing.ts';
@@ -339,9 +339,7 @@ function ask(request: Request, found: Found, deps: ResolveDeps, next: Handler): 
   request.facts.server = found.server;
   const { server, params } = found;
   const batch = request.batch || deps.view(request.principal).servers.get(server)?.config.batch !== undefined;
-  const answer = next(
-    amend(request, { server, params, batch, operation: operationOf(request, found, deps) }),
-  );
+  const answer = next(addressed(request, server, params, operationOf(request, found, deps), batch));
   return found.others === undefined || found.others.length === 0
     ? answer
     : orOthers(answer, request, found, deps, next);
@@ -376,13 +374,29 @@ async function orOthers(
   }
 }
 
+/** A class for the reason that `amend` tells. */
+class FoundByName implements Found {
+  readonly server: string;
+  readonly params: Json;
+  readonly annotations: Json | undefined;
+  readonly own: boolean;
+  readonly others = undefined;
+
+  constructor(server: string, params: Json, annotations: Json | undefined, own: boolean) {
+    this.server = server;
+    this.params = params;
+    this.annotations = annotations;
+    this.own = own;
+  }
+}
+
 const FINDERS: Readonly<Record<string, Finder>> = {
   'tools/call': {
     kind: 'tools',
     find(request, catalog, among) {
       const { server, originalName, name, annotations } = catalog.tool(request.target ?? '', among);
       const own = name === request.target;
-      return { server, params: { ...request.params, name: originalName }, annotations, own };
+      return new FoundByName(server, { ...request.params, name: originalName }, annotations, own);
     },
   },
   'prompts/get': {
@@ -390,7 +404,7 @@ const FINDERS: Readonly<Record<string, Finder>> = {
     find(request, catalog, among) {
       const { server, originalName, name } = catalog.prompt(request.target ?? '', among);
       const own = name === request.target;
-      return { server, params: { ...request.params, name: originalName }, own };
+      return new FoundByName(server, { ...request.params, name: originalName }, undefined, own);
     },
   },
   'resources/read': {

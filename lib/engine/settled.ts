@@ -1,5 +1,6 @@
 import type { Clock } from '../core/clock.ts';
 import { TroupeError } from '../core/errors.ts';
+import type { EventOf } from '../core/events.ts';
 import type { Request } from '../core/request.ts';
 import type { Stages } from '../core/stages.ts';
 import type { EventBus } from '../telemetry/event-bus.ts';
@@ -28,22 +29,39 @@ export function createSettled({
       error === undefined ? undefined : clean(TroupeError.from(error, { server: request.server }));
     if (bus.hasListeners('request.settled')) {
       stages.event += 1;
-      const { facts } = request;
-      bus.emit({
-        type: 'request.settled',
-        at: clock.wallTime(),
-        seq: request.seq,
-        method: request.method,
-        target: request.target,
-        server: facts.server ?? request.server,
-        connection: facts.connection,
-        elapsedMs: clock.now() - request.startedAt,
-        attempts: facts.attempts,
-        ok: failure === undefined,
-        error: failure,
-        cache: facts.cache,
-      });
+      bus.emit(new RequestSettled(request, failure, clock.wallTime(), clock.now() - request.startedAt));
     }
     return failure;
   };
+}
+
+/** A class for the reason that `amend` tells. */
+class RequestSettled implements EventOf<'request.settled'> {
+  readonly type = 'request.settled';
+  readonly at: number;
+  readonly seq: number;
+  readonly method: string;
+  readonly target: string | undefined;
+  readonly server: string | undefined;
+  readonly connection: string | undefined;
+  readonly elapsedMs: number;
+  readonly attempts: number;
+  readonly ok: boolean;
+  readonly error: TroupeError | undefined;
+  readonly cache: Request['facts']['cache'];
+
+  constructor(request: Request, failure: TroupeError | undefined, at: number, elapsedMs: number) {
+    const { facts } = request;
+    this.at = at;
+    this.seq = request.seq;
+    this.method = request.method;
+    this.target = request.target;
+    this.server = facts.server ?? request.server;
+    this.connection = facts.connection;
+    this.elapsedMs = elapsedMs;
+    this.attempts = facts.attempts;
+    this.ok = failure === undefined;
+    this.error = failure;
+    this.cache = facts.cache;
+  }
 }

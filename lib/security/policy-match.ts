@@ -31,14 +31,27 @@ export function traitsOf(operation: string): OperationTraits {
   return TRAITS.get(operation) ?? NOTHING;
 }
 
-/** A query made ready: who asks, and the resource in its one spelling. */
-export interface Asked {
+/** A query made ready: who asks, and the resource in its one spelling. A class for the reason that `amend` tells. */
+export class Asked {
   readonly query: PolicyQuery;
   readonly who: Principal;
   readonly traits: OperationTraits;
   readonly uri: NormalUri | undefined;
   /** Capabilities that roles bring along. */
   readonly roleCapabilities: ReadonlyMap<string, ReadonlySet<string>>;
+
+  constructor(
+    query: PolicyQuery,
+    who: Principal,
+    uri: NormalUri | undefined,
+    roleCapabilities: Asked['roleCapabilities'],
+  ) {
+    this.query = query;
+    this.who = who;
+    this.traits = traitsOf(query.operation);
+    this.uri = uri;
+    this.roleCapabilities = roleCapabilities;
+  }
 }
 
 /** Does the rule apply, its `when` aside? */

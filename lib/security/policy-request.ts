@@ -47,17 +47,48 @@ export function queryOf(request: Request, location: Location | undefined): Polic
   const tool = operation === 'tools.call' ? nameIn(request, 'name', location) : undefined;
   const prompt = operation === 'prompts.get' ? nameIn(request, 'name', location) : ref?.prompt;
   const reads = operation === 'resources.read' || operation === 'resources.subscribe';
-  // Always the same fields in the same order: one shape for the engine's innermost loop.
-  return {
+  return new Query(
     operation,
-    method: operation === 'vendor' ? request.method : undefined,
-    principal: request.principal,
-    server: location?.server ?? request.server,
+    operation === 'vendor' ? request.method : undefined,
+    request.principal,
+    location?.server ?? request.server,
     tool,
-    resource: reads ? nameIn(request, 'uri', location) : ref?.resource,
+    reads ? nameIn(request, 'uri', location) : ref?.resource,
     prompt,
-    arguments: operation === 'vendor' ? params : argumentsOf(params),
-  };
+    operation === 'vendor' ? params : argumentsOf(params),
+  );
+}
+
+/** Always the same fields in the same order: one shape for the engine's innermost loop. A class for the reason that `amend` tells. */
+class Query implements PolicyQuery {
+  readonly operation: Operation;
+  readonly method: string | undefined;
+  readonly principal: Request['principal'];
+  readonly server: string | undefined;
+  readonly tool: string | undefined;
+  readonly resource: string | undefined;
+  readonly prompt: string | undefined;
+  readonly arguments: Json | undefined;
+
+  constructor(
+    operation: Operation,
+    method: string | undefined,
+    principal: Request['principal'],
+    server: string | undefined,
+    tool: string | undefined,
+    resource: string | undefined,
+    prompt: string | undefined,
+    given: Json | undefined,
+  ) {
+    this.operation = operation;
+    this.method = method;
+    this.principal = principal;
+    this.server = server;
+    this.tool = tool;
+    this.resource = resource;
+    this.prompt = prompt;
+    this.arguments = given;
+  }
 }
 
 /** Whatever stands there is given on: the engine denies what is no text. */

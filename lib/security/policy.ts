@@ -5,8 +5,7 @@ import type { Condition, ConditionEvaluator } from './policy-condition.ts';
 import { HOST_OPERATIONS, USE_OPERATIONS } from './policy-engine.ts';
 import type { Decision, Explanation, HostOperation, PolicyEngine, PolicyQuery } from './policy-engine.ts';
 import { nearestRules } from './policy-explain.ts';
-import { applies, traitsOf } from './policy-match.ts';
-import type { Asked } from './policy-match.ts';
+import { applies, Asked } from './policy-match.ts';
 import { ruledOut } from './policy-reach.ts';
 import { compileRule } from './policy-rule.ts';
 import type { CompiledRule, PolicyRule } from './policy-rule.ts';
@@ -124,13 +123,7 @@ function rulePolicy(
     if (principal !== undefined && !isSound(principal)) return BAD_PRINCIPAL;
     const uri = resource === undefined || !resources ? undefined : spelling(resource);
     if (uri === undefined && resource !== undefined && resources) return BAD_URI;
-    return {
-      query,
-      who: principal ?? HOST_PRINCIPAL,
-      traits: traitsOf(query.operation),
-      uri,
-      roleCapabilities,
-    };
+    return new Asked(query, principal ?? HOST_PRINCIPAL, uri, roleCapabilities);
   };
 
   const decide = (query: PolicyQuery): Decision => {

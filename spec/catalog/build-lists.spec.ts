@@ -50,6 +50,8 @@ describe('buildLists', () => {
   });
 
   it('takes servers that have listed nothing', async () => {
-    await expect(buildLists(catalogOf(1), 'tools', ['s0', 'nobody'], new Pace(() => 0))).resolves.toBeUndefined();
+    await expect(
+      buildLists(catalogOf(1), 'tools', ['s0', 'nobody'], new Pace(() => 0)),
+    ).resolves.toBeUndefined();
   });
 });

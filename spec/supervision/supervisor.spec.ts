@@ -22,7 +22,11 @@ function scene(count: number, { lazy = NaN, msPerStart = 4 } = {}) {
     },
     stop: () => Promise.resolve(),
   }));
-  const supervisor = new Supervisor({ clock: { now: () => now }, members: () => members, onStopped: () => {} });
+  const supervisor = new Supervisor({
+    clock: { now: () => now },
+    members: () => members,
+    onStopped: () => {},
+  });
   const tick = (): void => {
     turns += 1;
     timer = setImmediate(tick);

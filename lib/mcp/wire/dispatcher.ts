@@ -1,6 +1,13 @@
 import type { Cancellation } from '../../core/cancellation.ts';
 import { TroupeError, errorText, isTroupeError } from '../../core/errors.ts';
-import type { Json, RequestId, RpcError, RpcRequest, RpcResult } from '../../core/json-rpc.ts';
+import {
+  RequestMessage,
+  type Json,
+  type RequestId,
+  type RpcError,
+  type RpcRequest,
+  type RpcResult,
+} from '../../core/json-rpc.ts';
 import type { Progress } from '../../core/request.ts';
 import { fromRpcError } from '../errors.ts';
 import type { Channel } from './channel.ts';
@@ -88,7 +95,7 @@ export class Dispatcher {
     const message: RpcRequest =
       params === undefined
         ? { jsonrpc: '2.0', id, method: call.method }
-        : { jsonrpc: '2.0', id, method: call.method, params };
+        : new RequestMessage(id, call.method, params);
     // Before it is sent: it may be answered before that returns.
     pending.slot = call.cancellation.listen(pending);
     if (call.batch === true && this.#options.batches) this.#join(message);
