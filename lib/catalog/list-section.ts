@@ -31,11 +31,17 @@ export class ListSection<K extends ListKind> {
   readonly kind: K;
   readonly server: string;
   readonly list: InventoryList<ItemOf[K]>;
-  /** What was built of the list before this one: most of it will be the same. */
+  /** What was built of the list before this one. */
   #earlier: readonly ListedOf<K>[] | undefined;
+  /** Items of this list that are known to say what the earlier ones said; undefined: nothing is known of them. */
+  #unchanged: ReadonlySet<ItemOf[K]> | undefined;
+  /** What `known` found last, for the section that follows. */
+  #found: { readonly items: readonly ItemOf[K][]; readonly unchanged: ReadonlySet<ItemOf[K]> } | undefined;
   #built: readonly ListedOf<K>[] | undefined;
   #byId: ReadonlyMap<string, ListedOf<K>> | undefined;
   #templates: readonly Template[] | undefined;
+  /** Of tools and prompts: the set under which their names are held anyway. */
+  #ids: ReadonlySet<string> | undefined;
 
   constructor(kind: K, server: string, list: InventoryList<ItemOf[K]>) {
     this.kind = kind;
@@ -45,54 +51,67 @@ export class ListSection<K extends ListKind> {
 
   /** What the server lists from now on. Where `list` has the same array of items, everything built of it stays. */
   next(list: InventoryList<ItemOf[K]>): ListSection<K> {
-    const next = this.#follower(list);
-    if (this.list.items === list.items && this.list.stale === list.stale) {
-      next.#built = this.#built;
-      next.#byId = this.#byId;
-      next.#templates = this.#templates;
+    if (this.list.items !== list.items) {
+      const unchanged = this.#found?.items === list.items ? this.#found.unchanged : undefined;
+      return this.#follower(list, unchanged);
     }
+    if (this.list.stale !== list.stale) return this.renamed(list);
+    const next = new ListSection(this.kind, this.server, list);
+    next.#earlier = this.#earlier;
+    next.#unchanged = this.#unchanged;
+    next.#built = this.#built;
+    next.#byId = this.#byId;
+    next.#templates = this.#templates;
+    next.#ids = this.#ids;
     return next;
   }
 
-  /** The same list, whose names may be shown differently now. */
-  renamed(): ListSection<K> {
-    return this.#follower(this.list);
+  /** The same items, whose names may be shown differently now. */
+  renamed(list = this.list): ListSection<K> {
+    return this.#follower(list, this.#built === undefined ? this.#unchanged : new Set(list.items));
   }
 
-  #follower(list: InventoryList<ItemOf[K]>): ListSection<K> {
+  #follower(list: InventoryList<ItemOf[K]>, unchanged: ReadonlySet<ItemOf[K]> | undefined): ListSection<K> {
     const follower = new ListSection(this.kind, this.server, list);
-    // Not the section itself: of lists that nobody looks at, each would hold the one before it.
-    follower.#earlier = this.#built ?? this.#earlier;
+    if (unchanged !== undefined) {
+      // Not the section itself: of lists that nobody looks at, each would hold the one before it.
+      follower.#earlier = this.#built ?? this.#earlier;
+      follower.#unchanged = unchanged;
+    }
     return follower;
   }
 
   /**
    * Another list of the server, with those of its items that say what they said before as the objects that are known;
-   * the array that is known where that holds for all of them. An object that is still the same counts only as long as
-   * it says what was built from it: a server of this process may have changed it.
+   * the array that is known where that holds for all of them. For what comes over a wire, where each list is made of new
+   * objects: what a server of this process hands over again it may have changed in the meantime, and counts as new.
    */
   known(items: readonly ItemOf[K][]): readonly ItemOf[K][] {
     const before = this.list.items;
     const stale = this.list.stale === true;
     const comparisons = { left: COMPARISONS };
     const find = finder(before, (item) => idOf(this.kind, item));
+    const unchanged = new Set<ItemOf[K]>();
     let all = items.length === before.length;
     const kept = items.map((item, i) => {
-      const old = find(i, idOf(this.kind, item));
       try {
-        if (old === undefined || !sameJson(old, item, comparisons)) {
-          all = false;
-          return item;
+        const id = idOf(this.kind, item);
+        const old = find(i, id);
+        if (old !== undefined && sameJson(old, item, comparisons)) {
+          // Of an object that a server of this process has given another name since, the name is news.
+          all &&= this.#ids === undefined || (id !== undefined && this.#ids.has(id));
+          if (this.#built !== undefined || this.#unchanged?.has(old) === true) unchanged.add(old);
+          const built = this.#built?.[i];
+          all &&= old === before[i] && (built === undefined || isCopy(built, old, built.name, stale));
+          return old;
         }
-        const built = this.#built?.[i];
-        all &&= old === before[i] && built !== undefined && isCopy(built, old, built.name, stale);
-        return old;
       } catch {
         // Only an object of this process throws when it is read.
-        all = false;
-        return item;
       }
+      all = false;
+      return item;
     });
+    this.#found = all ? undefined : { items: kept, unchanged };
     return all ? before : kept;
   }
 
@@ -105,6 +124,7 @@ export class ListSection<K extends ListKind> {
     if (this.#built === undefined) {
       this.#built = this.#build(exposed);
       this.#earlier = undefined;
+      this.#unchanged = undefined;
     }
     return this.#built;
   }
@@ -117,11 +137,13 @@ export class ListSection<K extends ListKind> {
 
   /** Names, URIs or URI templates, each once. Items that are none are passed over: the inventory may be unchecked. */
   ids(): ReadonlySet<string> {
+    if (this.#ids !== undefined) return this.#ids;
     const ids = new Set<string>();
     for (const item of this.list.items) {
       const id = idOf(this.kind, item);
       if (id !== undefined) ids.add(id);
     }
+    if (this.kind === 'tools' || this.kind === 'prompts') this.#ids = ids;
     return ids;
   }
 
@@ -150,7 +172,7 @@ export class ListSection<K extends ListKind> {
       const name = exposed(item.name) ?? item.name;
       const before = find(seen.size, id);
       seen.add(id);
-      if (before !== undefined && isCopy(before, item, name, stale)) {
+      if (before !== undefined && this.#unchanged?.has(item) === true && isCopy(before, item, name, stale)) {
         items.push(before);
         continue;
       }

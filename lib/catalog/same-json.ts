@@ -7,19 +7,20 @@ export interface Comparisons {
 }
 
 /**
- * Whether two values say the same as JSON, whatever the order of their keys. False where that would take more
- * comparisons than are left, or where they nest deeper than 100 levels. Throws what a getter of theirs throws.
+ * Whether two values, both parsed from JSON, say the same, whatever the order of their keys. False where that cannot be
+ * known: it would take more comparisons than are left, they nest deeper than 100 levels, they share an object (its owner
+ * may have changed it, in both), or there is something in them that JSON does not have. Throws what a getter throws.
  */
 export function sameJson(a: unknown, b: unknown, comparisons: Comparisons, depth = MAX_DEPTH): boolean {
-  if (a === b) return true;
   if ((comparisons.left -= 1) < 0 || depth === 0) return false;
-  if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null) return false;
+  if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null) return a === b;
+  if (a === b) return false;
   if (Array.isArray(a)) {
     if (!Array.isArray(b) || a.length !== b.length) return false;
     for (let i = 0; i < a.length; i += 1) if (!sameJson(a[i], b[i], comparisons, depth - 1)) return false;
     return true;
   }
-  if (Array.isArray(b)) return false;
+  if (Array.isArray(b) || !isPlain(a) || !isPlain(b)) return false;
   const keys = Object.keys(a);
   if (keys.length !== Object.keys(b).length) return false;
   for (const key of keys) {
@@ -29,4 +30,8 @@ export function sameJson(a: unknown, b: unknown, comparisons: Comparisons, depth
     if (!sameJson(one, other, comparisons, depth - 1)) return false;
   }
   return true;
+}
+
+function isPlain(value: object): boolean {
+  return Object.getPrototypeOf(value) === Object.prototype;
 }

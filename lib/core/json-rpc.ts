@@ -1,3 +1,5 @@
+import { plain } from './plain.ts';
+
 /** The message layer of MCP: JSON-RPC 2.0, as it stands on the wire. */
 export type RequestId = string | number;
 export type Json = Readonly<Record<string, unknown>>;
@@ -31,17 +33,6 @@ export type RpcMessage = RpcRequest | RpcNotification | RpcResult | RpcError;
 
 export function isJson(value: unknown): value is Json {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-/**
- * Plain objects by constructors, for the reason that `amend` (`core/request.ts`) tells: what a server in this process gets
- * is not ours to be an instance of something.
- */
-function plain<C extends new (...args: never[]) => object>(
-  fill: (this: Record<string, unknown>, ...args: ConstructorParameters<C>) => void,
-): C {
-  fill.prototype = Object.prototype;
-  return fill as unknown as C;
 }
 
 export const NamedParams = plain<new (name: string) => Json>(function (name) {

@@ -116,7 +116,7 @@ export function createCatalogs(deps: {
     }
     // Before it is exposed: nobody shall see or call what has not been looked at and compared with what was accepted.
     const before = catalog.inventory(server.name) ?? emptyInventory(server.name, clock.now());
-    deps.flags.inspect(server.name, kind, items, before[kind].items);
+    deps.flags.inspect(server.name, kind, items);
     if (kind === 'tools') deps.trust().review(server.config, items);
     const list = {
       items,

@@ -24,10 +24,10 @@ export interface ItemFlagsDeps {
 /** Watches what servers list for characters that a person does not see and a model reads. */
 export interface ItemFlags {
   /**
-   * Before the items are shown to anybody: tells what was found in them. Those that stood in the same place `before`, the
-   * same objects, are passed over: over a wire a list is made of new ones each time. Never throws.
+   * Before the items are shown to anybody: tells what was found in them. Objects that have been looked at to their end
+   * are passed over. Never throws.
    */
-  inspect(server: string, kind: ListKind, items: readonly Json[], before: readonly Json[]): void;
+  inspect(server: string, kind: ListKind, items: readonly Json[]): void;
   forget(server: string): void;
 }
 
@@ -42,6 +42,8 @@ const MAX_LOGGED = 256;
  */
 export function createItemFlags({ bus, clock, logger, redactor }: ItemFlagsDeps): ItemFlags {
   const told = new Map<string, Set<string>>();
+  /** Looked at to their end, by server. */
+  const done = new Map<string, WeakSet<Json>>();
 
   const tell = (
     server: string,
@@ -74,13 +76,16 @@ export function createItemFlags({ bus, clock, logger, redactor }: ItemFlagsDeps)
   };
 
   return {
-    inspect(server, kind, items, before) {
+    inspect(server, kind, items) {
       let findings = told.get(server);
+      const seen = done.get(server) ?? new WeakSet<Json>();
+      done.set(server, seen);
       const budget = inspectionBudget();
       for (let i = 0; i < items.length && (findings?.size ?? 0) < MAX_TOLD; i += 1) {
         const item = items[i] as Json;
-        if (item === before[i]) continue;
+        if (seen.has(item)) continue;
         const flags = flagsOf(item, budget);
+        if (flags.at(-1)?.kind !== 'unchecked') seen.add(item);
         if (flags.length === 0) continue;
         if (findings === undefined) {
           findings = new Set();
@@ -91,6 +96,9 @@ export function createItemFlags({ bus, clock, logger, redactor }: ItemFlagsDeps)
         if (flags.at(-1)?.kind === 'unchecked' && (budget.nodes <= 0 || budget.characters <= 0)) return;
       }
     },
-    forget: (server) => void told.delete(server),
+    forget(server) {
+      told.delete(server);
+      done.delete(server);
+    },
   };
 }

@@ -104,6 +104,12 @@ async function listAll(
   for (const server of them) {
     if (!again && isListed(server, kind)) continue;
     if (pace.spent || late.length % ASKED_IN_A_TURN === ASKED_IN_A_TURN - 1) await pace.nextTurn();
+    const { reason } = cancellation;
+    if (reason !== undefined) {
+      // Its time was over before its turn had come.
+      errors.set(server.name, reason.with({ server: server.name }));
+      continue;
+    }
     late.push(
       ensureListed(server, kind, listing).then(({ error }) => {
         if (error !== undefined) errors.set(server.name, error);

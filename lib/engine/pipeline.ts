@@ -80,7 +80,7 @@ function inspected(flags: Pick<ItemFlags, 'inspect'>): Interceptor {
     const { server = '' } = request;
     return next(request).then((response) => {
       const items = response[kind];
-      if (Array.isArray(items)) flags.inspect(server, kind, (items as unknown[]).filter(isJson), []);
+      if (Array.isArray(items)) flags.inspect(server, kind, (items as unknown[]).filter(isJson));
       return response;
     });
   };

@@ -1,6 +1,7 @@
 import type { Clock } from '../core/clock.ts';
 import { TroupeError } from '../core/errors.ts';
 import type { EventOf } from '../core/events.ts';
+import { plain } from '../core/plain.ts';
 import type { Request } from '../core/request.ts';
 import type { Stages } from '../core/stages.ts';
 import type { EventBus } from '../telemetry/event-bus.ts';
@@ -35,33 +36,25 @@ export function createSettled({
   };
 }
 
-/** A class for the reason that `amend` tells. */
-class RequestSettled implements EventOf<'request.settled'> {
-  readonly type = 'request.settled';
-  readonly at: number;
-  readonly seq: number;
-  readonly method: string;
-  readonly target: string | undefined;
-  readonly server: string | undefined;
-  readonly connection: string | undefined;
-  readonly elapsedMs: number;
-  readonly attempts: number;
-  readonly ok: boolean;
-  readonly error: TroupeError | undefined;
-  readonly cache: Request['facts']['cache'];
-
-  constructor(request: Request, failure: TroupeError | undefined, at: number, elapsedMs: number) {
-    const { facts } = request;
-    this.at = at;
-    this.seq = request.seq;
-    this.method = request.method;
-    this.target = request.target;
-    this.server = facts.server ?? request.server;
-    this.connection = facts.connection;
-    this.elapsedMs = elapsedMs;
-    this.attempts = facts.attempts;
-    this.ok = failure === undefined;
-    this.error = failure;
-    this.cache = facts.cache;
-  }
-}
+const RequestSettled = plain<
+  new (
+    request: Request,
+    failure: TroupeError | undefined,
+    at: number,
+    elapsedMs: number,
+  ) => EventOf<'request.settled'>
+>(function (request, failure, at, elapsedMs) {
+  const { facts } = request;
+  this['type'] = 'request.settled';
+  this['at'] = at;
+  this['seq'] = request.seq;
+  this['method'] = request.method;
+  this['target'] = request.target;
+  this['server'] = facts.server ?? request.server;
+  this['connection'] = facts.connection;
+  this['elapsedMs'] = elapsedMs;
+  this['attempts'] = facts.attempts;
+  this['ok'] = failure === undefined;
+  this['error'] = failure;
+  this['cache'] = facts.cache;
+});

@@ -9,22 +9,30 @@ const MIN_BYTES = 65_536;
 const MAX_BYTES = 2_097_152;
 /** All that lie idle together, bytes. */
 const KEPT_BYTES = 4_194_304;
+/** What waits in a much larger buffer would hold much more memory than it counts for. */
+const MOST_TIMES = 4;
 let kept = 0;
 
-/** A buffer of at least `length` bytes, with anything in it. */
+/** A buffer of at least `length` bytes and at most four times as many, with anything in it. */
 export function spareBytes(length: number): Buffer {
-  if (length >= MIN_BYTES / 2) {
-    for (let spare = spares.pop(); spare !== undefined; spare = spares.pop()) {
-      kept -= spare.length;
-      if (spare.length >= length) return spare;
-    }
+  for (let i = spares.length - 1; i >= 0; i -= 1) {
+    const spare = spares[i] as Buffer;
+    if (spare.length < length || spare.length > length * MOST_TIMES) continue;
+    spares.splice(i, 1);
+    kept -= spare.length;
+    return spare;
   }
   return Buffer.allocUnsafe(length);
 }
 
 /** Nobody reads or writes `bytes` any more, nor any part of them. */
 export function giveBack(bytes: Buffer): void {
-  if (bytes.length < MIN_BYTES || bytes.length > MAX_BYTES || kept + bytes.length > KEPT_BYTES) return;
+  if (bytes.length < MIN_BYTES || bytes.length > MAX_BYTES) return;
+  // The oldest goes: it may be of a size that nobody asks for any more.
+  for (let oldest = spares[0]; oldest !== undefined && kept + bytes.length > KEPT_BYTES; oldest = spares[0]) {
+    spares.shift();
+    kept -= oldest.length;
+  }
   kept += bytes.length;
   spares.push(bytes);
 }

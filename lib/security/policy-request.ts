@@ -1,5 +1,6 @@
 import { isJson } from '../core/json-rpc.ts';
 import type { Json } from '../core/json-rpc.ts';
+import { plain } from '../core/plain.ts';
 import type { Request } from '../core/request.ts';
 import type { Operation, PolicyQuery } from './policy-engine.ts';
 
@@ -59,18 +60,9 @@ export function queryOf(request: Request, location: Location | undefined): Polic
   );
 }
 
-/** Always the same fields in the same order: one shape for the engine's innermost loop. A class for the reason that `amend` tells. */
-class Query implements PolicyQuery {
-  readonly operation: Operation;
-  readonly method: string | undefined;
-  readonly principal: Request['principal'];
-  readonly server: string | undefined;
-  readonly tool: string | undefined;
-  readonly resource: string | undefined;
-  readonly prompt: string | undefined;
-  readonly arguments: Json | undefined;
-
-  constructor(
+/** Always the same fields in the same order: one shape for the engine's innermost loop. */
+const Query = plain<
+  new (
     operation: Operation,
     method: string | undefined,
     principal: Request['principal'],
@@ -79,17 +71,17 @@ class Query implements PolicyQuery {
     resource: string | undefined,
     prompt: string | undefined,
     given: Json | undefined,
-  ) {
-    this.operation = operation;
-    this.method = method;
-    this.principal = principal;
-    this.server = server;
-    this.tool = tool;
-    this.resource = resource;
-    this.prompt = prompt;
-    this.arguments = given;
-  }
-}
+  ) => PolicyQuery
+>(function (operation, method, principal, server, tool, resource, prompt, given) {
+  this['operation'] = operation;
+  this['method'] = method;
+  this['principal'] = principal;
+  this['server'] = server;
+  this['tool'] = tool;
+  this['resource'] = resource;
+  this['prompt'] = prompt;
+  this['arguments'] = given;
+});
 
 /** Whatever stands there is given on: the engine denies what is no text. */
 function nameIn(request: Request, field: 'name' | 'uri', location: Location | undefined): string | undefined {

@@ -158,6 +158,47 @@ describe('what a server lists again', () => {
     expect(own.next({ ...own.list, stale: true }).listed(prefixed)[0]?.stale).toBe(true);
   });
 
+  it('counts as new where the same objects come again: what is in them may have changed', () => {
+    const held = [tool('a'), tool('b')];
+    const before = tools(held);
+    const [a] = before.listed(prefixed);
+    const after = again(before, held);
+    expect(after.list.items).not.toBe(before.list.items);
+    expect(after.listed(prefixed)[0]).not.toBe(a);
+    // Also where only what is in them is the same.
+    const wrapped = again(
+      tools(held),
+      held.map((item) => ({ ...item })),
+    );
+    expect(wrapped.list.items).not.toBe(held);
+  });
+
+  it('is no news where nobody has looked at it either', () => {
+    const before = tools([tool('a')]);
+    expect(again(before, [tool('a')]).list.items).toBe(before.list.items);
+    before.ids();
+    expect(again(before, [tool('a')]).list.items).toBe(before.list.items);
+    // Renamed in place, and then sent as a new object: nobody has been told the name.
+    (before.list.items[0] as { name: string }).name = 'z';
+    expect(again(before, [tool('z')]).list.items).not.toBe(before.list.items);
+  });
+
+  it('is not held up by a known object that can be read no more', () => {
+    let broken = false;
+    const held = {
+      get name(): string {
+        if (broken) throw new Error('gone');
+        return 'a';
+      },
+      inputSchema: { type: 'object' },
+    };
+    const before = tools([held, tool('b')]);
+    before.listed(prefixed);
+    broken = true;
+    const items = [tool('a'), tool('b')];
+    expect(before.known(items)).toEqual(items);
+  });
+
   it('is taken as it is where it cannot be read', () => {
     const bad = {
       name: 'a',

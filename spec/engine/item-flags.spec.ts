@@ -1,4 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
+import type { Json } from '../../lib/core/json-rpc.ts';
 import { engines, heard, stdio, textOf, until } from '../support/engines.ts';
 import { createScriptedPeer } from '../support/scripted-peer.ts';
 
@@ -113,6 +114,25 @@ describe('an engine', () => {
     await engine.start();
     expect((await engine.listTools()).items).toHaveLength(3);
     expect(told).toMatchObject([{ item: 'first', flags: [{ kind: 'unchecked' }] }]);
+  });
+
+  it('looks later at what it had not come to, although that is listed as before', async () => {
+    const zeros = Array.from({ length: 1_000_001 }, () => 0);
+    const others = ['second', 'third'].map((name) => ({ ...HIDDEN_TEXT, name }));
+    const first = { name: 'first', inputSchema: { type: 'object', enum: zeros as unknown } };
+    const peer = createScriptedPeer({ tools: [] });
+    // As over a wire: new objects each time.
+    peer.answer('tools/list', () => JSON.parse(JSON.stringify({ tools: [first, ...others] })) as Json);
+    const engine = make({ servers: { odd: { transport: () => peer.transport } } });
+    const told = heard(engine, 'catalog.item_flagged');
+    await engine.start();
+    await engine.listTools();
+    expect(told.map(({ item }) => item)).toEqual(['first']);
+    first.inputSchema.enum = [];
+    await engine.listTools({ cache: 'refresh' });
+    expect(told.map(({ item }) => item)).toEqual(['first', 'second', 'third']);
+    await engine.listTools({ cache: 'refresh' });
+    expect(told).toHaveLength(3);
   });
 
   it('goes on for a hundred findings of one server, and starts anew when that is configured again', async () => {

@@ -78,6 +78,42 @@ describe('the lists of a server', () => {
     expect(items[0]).toBe(before.items[0]);
   });
 
+  it('that a server of this process changes in place are a change', async () => {
+    const { engine, peers } = fleet({ a: echo });
+    const schema = { type: 'object', properties: {} as Record<string, object> };
+    const held = [{ name: 'echo', inputSchema: schema }];
+    peers.a.answer('tools/list', () => ({ tools: held }));
+    await engine.start();
+    await engine.listTools();
+    let changed = 0;
+    engine.on('catalog.changed', () => (changed += 1));
+    schema.properties['more'] = { type: 'string' };
+    const { items } = await engine.listTools({ cache: 'refresh' });
+    expect(changed).toBe(1);
+    expect(items[0]).toMatchObject({ inputSchema: { properties: { more: { type: 'string' } } } });
+    // Another wrapper around the same.
+    peers.a.answer('tools/list', () => ({ tools: held.map((tool) => ({ ...tool })) }));
+    await engine.listTools({ cache: 'refresh' });
+    expect(changed).toBe(2);
+  });
+
+  it('are not asked for any more once the caller has gone', async () => {
+    const names = Array.from({ length: 200 }, (_, i) => `s${i}`);
+    const { engine, got } = fleet(Object.fromEntries(names.map((name) => [name, echo])));
+    await engine.start();
+    await engine.listTools();
+    const asked = (): number => names.filter((name) => got(name, 'tools/list').length > 1).length;
+    const aborter = new AbortController();
+    const listing = engine.listTools({ cache: 'refresh', signal: aborter.signal });
+    aborter.abort();
+    await expect(listing).rejects.toMatchObject({ code: 'cancelled' });
+    await new Promise((resolve) => void setTimeout(resolve, 20));
+    expect(asked()).toBeGreaterThan(0);
+    expect(asked()).toBeLessThan(100);
+    expect((await engine.listTools({ cache: 'refresh' })).failures).toEqual([]);
+    expect(asked()).toBe(200);
+  });
+
   it('that say again what they said are not held twice', async () => {
     const { engine, peers } = fleet({ a: echo });
     const sent: Array<WeakRef<object>> = [];

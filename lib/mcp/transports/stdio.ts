@@ -38,6 +38,8 @@ const LARGE_TEXT = 16_384;
 /** Up to this size, since beyond it the memory would not be kept. One UTF-16 unit takes up to three bytes. */
 const LARGEST_REUSED = 699_050;
 const BYTES_PER_UNIT = 3;
+/** Only while less than this waits to be written, bytes: what waits holds its memory, up to twelve times its length. */
+const REUSED_WHILE_WAITING = 524_288;
 
 /**
  * One JSON-RPC message per line over the pipes of a child process. The first message of a turn of the event loop is
@@ -180,8 +182,10 @@ class StdioChannel implements Channel {
       this.#turnOpen = true;
       setImmediate(this.#flush);
     }
-    if (text.length < LARGE_TEXT || text.length > LARGEST_REUSED) stdin.write(text);
-    else this.#writeReused(text);
+    const reuses =
+      text.length >= LARGE_TEXT && text.length <= LARGEST_REUSED && waiting < REUSED_WHILE_WAITING;
+    if (reuses) this.#writeReused(text);
+    else stdin.write(text);
   }
 
   #writeReused(text: string): void {
