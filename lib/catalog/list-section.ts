@@ -88,6 +88,11 @@ export class ListSection<K extends ListKind> {
    */
   known(items: readonly ItemOf[K][]): readonly ItemOf[K][] {
     const before = this.list.items;
+    if (items[0] !== undefined && items[0] === before[0]) {
+      // Handed over again, as they all will be.
+      this.#found = undefined;
+      return [...items];
+    }
     const stale = this.list.stale === true;
     const comparisons = { left: COMPARISONS };
     const find = finder(before, (item) => idOf(this.kind, item));
