@@ -2,7 +2,6 @@
  * `npm run bench -- [call] [extremes] [inside] [peers] [start] [--transport memory|stdio|http] [--quick] [--rounds N]
  * [--json]`: the measurements; without a name all but `peers`, which needs `npm ci --prefix benchmarks/peers` first.
  */
-import { parseArgs } from 'node:util';
 import { benchCall, printCall } from './call/call.ts';
 import { TRANSPORTS, type Transport } from './call/contest.ts';
 import { benchExtremes, printExtremes } from './extremes/extremes.ts';
@@ -10,9 +9,10 @@ import { benchInside, printInside } from './inside/inside.ts';
 import { benchPeers, printPeers } from './peers/peers.ts';
 import { benchStart, printStart } from './start/start.ts';
 import { REPORTS } from './report/reports.ts';
+import { readArguments } from './support/arguments.ts';
 import { keepResult, keepText, originOf, type Kept } from './support/results.ts';
 
-const { values, positionals } = parseArgs({
+const { values, positionals } = readArguments({
   allowPositionals: true,
   options: {
     rounds: { type: 'string' },

@@ -10,8 +10,8 @@ import { randomInt } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
 import { seededRandom } from '../../lib/core/ports.ts';
+import { readArguments } from '../support/arguments.ts';
 import { keepResult } from '../support/results.ts';
 import { machineLoad } from '../support/statistics.ts';
 import { table } from '../support/table.ts';
@@ -23,7 +23,7 @@ import { onceSoak } from './once-soak.ts';
 // Mapping the stack of each error back to TypeScript costs a millisecond that no user of the package pays.
 process.setSourceMapsEnabled(false);
 
-const { values } = parseArgs({
+const { values } = readArguments({
   options: {
     seed: { type: 'string' },
     seconds: { type: 'string' },
