@@ -35,6 +35,7 @@ export function isJson(value: unknown): value is Json {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
+/** Params of a tool or prompt without arguments, and with some. */
 export const NamedParams = plain<new (name: string) => Json>(function (name) {
   this['name'] = name;
 });
@@ -44,6 +45,7 @@ export const CallParams = plain<new (name: string, args: Json) => Json>(function
   this['arguments'] = args;
 });
 
+/** A request with params. */
 export const RequestMessage = plain<new (id: RequestId, method: string, params: Json) => RpcRequest>(
   function (id, method, params) {
     this['jsonrpc'] = '2.0';

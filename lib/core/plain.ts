@@ -1,6 +1,6 @@
 /**
- * A constructor of plain objects, for what every call makes and others get to see: why not a literal, `amend`
- * (`core/request.ts`) tells; why not a class: what is given to a host or to a server in this process shall be no instance
+ * A constructor of plain objects, for what every call makes and others get to see: why not a literal, `Copy`
+ * in `core/request.ts` tells; why not a class: what is given to a host or to a server in this process shall be no instance
  * of anything.
  */
 export function plain<C extends new (...args: never[]) => object>(

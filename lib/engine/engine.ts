@@ -413,7 +413,7 @@ class TroupeEngine implements Engine {
   };
 }
 
-/** A class for the reason that `amend` tells. */
+/** A class for the reason that `Copy` in `core/request.ts` tells. */
 class Shape implements RequestShape {
   readonly method: string;
   readonly params: Json;

@@ -103,7 +103,8 @@ async function listAll(
   const pace = new Pace(() => parts.clock.now());
   for (const server of them) {
     if (!again && isListed(server, kind)) continue;
-    if (pace.spent || late.length % ASKED_IN_A_TURN === ASKED_IN_A_TURN - 1) await pace.nextTurn();
+    const isFull = pace.spent || late.length % ASKED_IN_A_TURN === ASKED_IN_A_TURN - 1;
+    if (isFull && !cancellation.cancelled) await pace.nextTurn();
     const { reason } = cancellation;
     if (reason !== undefined) {
       // Its time was over before its turn had come.

@@ -65,7 +65,7 @@ export function createRequestFactory(deps: {
   };
 }
 
-/** A class for the reason that `amend` tells. */
+/** A class for the reason that `Copy` in `core/request.ts` tells. */
 class NewRequest implements Request {
   readonly seq: number;
   readonly method: string;

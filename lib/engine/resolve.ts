@@ -374,7 +374,7 @@ async function orOthers(
   }
 }
 
-/** A class for the reason that `amend` tells. */
+/** A class for the reason that `Copy` in `core/request.ts` tells. */
 class FoundByName implements Found {
   readonly server: string;
   readonly params: Json;

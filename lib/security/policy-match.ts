@@ -31,7 +31,7 @@ export function traitsOf(operation: string): OperationTraits {
   return TRAITS.get(operation) ?? NOTHING;
 }
 
-/** A query made ready: who asks, and the resource in its one spelling. A class for the reason that `amend` tells. */
+/** A query made ready: who asks, and the resource in its one spelling. A class for the reason that `Copy` in `core/request.ts` tells. */
 export class Asked {
   readonly query: PolicyQuery;
   readonly who: Principal;

@@ -31,7 +31,7 @@ export function createFrameReader(options: FrameReaderOptions): FrameReader {
   return new Splitter(options);
 }
 
-/** Bytes. */
+/** From this length on, bytes, a line has memory of its own, which may be kept. */
 export const LARGE_LINE_BYTES = 1_048_576;
 
 const NEWLINE = 0x0a;
