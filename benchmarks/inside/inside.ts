@@ -52,7 +52,7 @@ const PROGRAMS: readonly Program[] = [
 const GOALS: ReadonlyArray<readonly [part: string, figure: string, text: string, bound: number]> = [
   ['list of 50 × 100', 'refreshCpuMs', 'list of 50 × 100, every server asked: CPU ms', 15],
   ['list of 1000 × 100', 'firstMs', 'list of 1 000 × 100, cold: ms', 1_000],
-  ['list of 1000 × 100', 'changeCpuMs', 'list of 1 000 × 100 after one change: CPU ms', 5],
+  ['list of 1000 × 100', 'afterChangeCpuMs', 'list of 1 000 × 100 after one change: CPU ms', 5],
   ['list of 1000 × 100', 'firstStallMs', 'list of 1 000 × 100, cold: longest standstill, ms', 20],
   ['list of 50 × 100', 'compiled', 'schemas compiled by listing', 0],
 ];
@@ -90,7 +90,7 @@ async function ask(
 ): Promise<Readonly<Record<string, number>>> {
   const program = fileURLToPath(new URL(script, import.meta.url));
   const dist = entry.slice(0, entry.lastIndexOf('/'));
-  const { stdout } = await run(process.execPath, [program, dist, JSON.stringify(settings)], {
+  const { stdout } = await run(process.execPath, ['--expose-gc', program, dist, JSON.stringify(settings)], {
     timeout: 180_000,
   });
   return JSON.parse(stdout) as Readonly<Record<string, number>>;

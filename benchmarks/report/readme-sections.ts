@@ -79,7 +79,8 @@ function startSection({ rows, recovery }: Kept<StartResult>): string {
 const LIST_FIGURES = [
   ['refreshCpuMs', 'every server asked, CPU ms'],
   ['knownMs', 'known, ms'],
-  ['changeCpuMs', 'after one change, CPU ms'],
+  ['changeCpuMs', 'one change, CPU ms'],
+  ['afterChangeCpuMs', 'list after it, CPU ms'],
   ['bytes', 'bytes'],
   ['tokens', 'tokens, about'],
 ] as const;

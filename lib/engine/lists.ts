@@ -94,32 +94,33 @@ async function listAll(
     again,
     knows: (name: string) => knows(name, kind),
   };
-  const them = [...servers.values()].filter(
-    (server) => wanted?.includes(server.name) !== false && isOut?.(server) !== true,
-  );
+  const asked: string[] = [];
   const errors = new Map<string, TroupeError>();
   // Of a thousand servers most have nothing new: only the others are waited for.
   const late: Promise<void>[] = [];
   const pace = new Pace(() => parts.clock.now());
-  for (const server of them) {
+  // As they are now: while others have their turn, the fleet may change.
+  const present = [...servers];
+  for (const [name, server] of present) {
+    if (wanted?.includes(name) === false || isOut?.(server) === true) continue;
+    asked.push(name);
     if (!again && isListed(server, kind)) continue;
     const isFull = pace.spent || late.length % ASKED_IN_A_TURN === ASKED_IN_A_TURN - 1;
     if (isFull && !cancellation.cancelled) await pace.nextTurn();
     const { reason } = cancellation;
     if (reason !== undefined) {
       // Its time was over before its turn had come.
-      errors.set(server.name, reason.with({ server: server.name }));
+      errors.set(name, reason.with({ server: name }));
       continue;
     }
     late.push(
       ensureListed(server, kind, listing).then(({ error }) => {
-        if (error !== undefined) errors.set(server.name, error);
+        if (error !== undefined) errors.set(name, error);
       }),
     );
   }
   await Promise.all(late);
   if (cancellation.reason?.code === 'cancelled') throw cancellation.reason;
-  const asked = them.map(({ name }) => name);
   await buildLists(catalog(), kind, asked, pace);
   const listed = parts.listed(kind, { asked, errors }, { catalog: catalog(), pinName });
   const failures = listed.failures.map((row) => {
