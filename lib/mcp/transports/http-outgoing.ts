@@ -15,6 +15,7 @@ import {
   type Refusal,
 } from './http-refusal.ts';
 import { MAX_FAILED_OPENINGS, ONE_A_SECOND, reconnectDelay } from './reconnect.ts';
+import type { ListedUnderWay } from './under-way.ts';
 
 /** What a message on its way needs of its channel. */
 export interface OutgoingHost {
@@ -34,8 +35,6 @@ export interface OutgoingHost {
   /** Sends the GET that asks for the rest of a broken response stream. */
   resume(outgoing: Outgoing, exchange: HttpExchange): void;
   unanswered(id: RequestId, error: TroupeError): void;
-  /** The ids are no longer open. */
-  closedIds(ids: readonly RequestId[]): void;
   done(outgoing: Outgoing): void;
 }
 
@@ -52,7 +51,9 @@ const LONG_LIVED_MS = 10_000;
  * One transmission (a message, or a batch of them) from hand-over until nothing more is expected of it: over a
  * refusal, a second sending, and the resuming of its response stream.
  */
-export class Outgoing {
+export class Outgoing implements ListedUnderWay {
+  before: this | undefined = undefined;
+  after: this | undefined = undefined;
   /** Requests of it that have no answer yet. */
   readonly ids: RequestId[];
   readonly messages: readonly RpcMessage[];
@@ -141,7 +142,7 @@ export class Outgoing {
 
   /** Takes the answer to one of its requests, once. */
   take(id: RequestId): boolean {
-    const at = this.ids.indexOf(id);
+    const at = this.#over ? -1 : this.ids.indexOf(id);
     if (at === -1) return false;
     this.ids.splice(at, 1);
     if (this.ids.length === 0) this.#exchange?.endWithin(DRAIN_MS);
@@ -180,7 +181,7 @@ export class Outgoing {
   unanswered(error: TroupeError): void {
     if (this.#over) return;
     const ids = this.ids.splice(0);
-    this.#finish(ids);
+    this.#finish();
     for (const id of ids) this.#host.unanswered(id, error);
   }
 
@@ -265,13 +266,12 @@ export class Outgoing {
     );
   }
 
-  #finish(ids: readonly RequestId[] = this.ids): void {
+  #finish(): void {
     this.#over = true;
     this.#exchange?.abort();
     this.#exchange = undefined;
     this.#disarm?.();
     this.#disarm = undefined;
-    if (ids.length > 0) this.#host.closedIds(ids);
     this.#host.done(this);
   }
 }

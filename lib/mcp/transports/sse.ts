@@ -20,6 +20,7 @@ import {
   type Refusal,
 } from './http-refusal.ts';
 import type { HttpChannelOptions } from './streamable-http.ts';
+import { UnderWay, type ListedUnderWay } from './under-way.ts';
 
 /**
  * HTTP+SSE, revision 2024-11-05: one event stream carries everything the server says; its first event names the URL that messages are
@@ -41,7 +42,7 @@ class SseChannel implements Channel {
   readonly #configured: readonly string[];
   readonly #inbound: Inbound;
   readonly #pending = new Set<RequestId>();
-  readonly #posts = new Set<SsePost>();
+  readonly #posts = new UnderWay<SsePost>();
   #receiver: ChannelReceiver | undefined;
   #opening: { resolve: () => void; reject: (error: TroupeError) => void } | undefined;
   #stream: SseStream | undefined;
@@ -406,7 +407,9 @@ class SseStream extends HttpExchange {
 }
 
 /** One message on its way to the endpoint. */
-class SsePost {
+class SsePost implements ListedUnderWay {
+  before: this | undefined = undefined;
+  after: this | undefined = undefined;
   readonly id: RequestId | undefined;
   readonly body: Buffer;
   readonly extra: Readonly<Record<string, string>> | undefined;

@@ -7,6 +7,7 @@ import type { Limits } from '../../core/limits.ts';
 import type { Random } from '../../core/ports.ts';
 import type { Channel, ChannelReceiver, SendOptions } from '../wire/channel.ts';
 import { createInbound, type Inbound } from '../wire/inbound.ts';
+import { isDispatched } from '../wire/pending-table.ts';
 import { HttpClient, HttpExchange, type Lane } from './http-client.ts';
 import type { TlsOptions } from './http-guard.ts';
 import {
@@ -28,6 +29,7 @@ import {
   sessionExpired,
   type Refusal,
 } from './http-refusal.ts';
+import { UnderWay } from './under-way.ts';
 
 /** What the HTTP channels are made of. */
 export interface HttpChannelOptions {
@@ -71,8 +73,7 @@ class StreamableHttpChannel implements Channel, OutgoingHost, NotificationHost {
   readonly random: Random;
   readonly credentials: HttpCredentials | undefined;
   readonly #configured: readonly string[];
-  readonly #active = new Set<Outgoing>();
-  readonly #pending = new Map<RequestId, Outgoing>();
+  readonly #active = new UnderWay<Outgoing>();
   readonly #inbound: Inbound;
   readonly #expired: { outgoing: Outgoing; error: TroupeError }[] = [];
   #receiver: ChannelReceiver | undefined;
@@ -148,10 +149,7 @@ class StreamableHttpChannel implements Channel, OutgoingHost, NotificationHost {
   }
 
   forget(id: RequestId): void {
-    const outgoing = this.#pending.get(id);
-    if (outgoing === undefined) return;
-    this.#pending.delete(id);
-    outgoing.drop(id);
+    this.#waitingFor(id)?.drop(id);
   }
 
   setProtocolVersion(version: string): void {
@@ -245,10 +243,6 @@ class StreamableHttpChannel implements Channel, OutgoingHost, NotificationHost {
     this.#receiver?.onUnanswered(id, error);
   }
 
-  closedIds(ids: readonly RequestId[]): void {
-    for (const id of ids) this.#pending.delete(id);
-  }
-
   done(outgoing: Outgoing): void {
     this.#active.delete(outgoing);
     if (this.#expiring !== undefined) this.#expireWhenTold();
@@ -286,19 +280,18 @@ class StreamableHttpChannel implements Channel, OutgoingHost, NotificationHost {
     if (this.#expiring !== undefined) throw this.#expiring.with({ delivery: 'unsent' });
     const outgoing = new Outgoing(this, messages, Buffer.from(body), options?.headers);
     for (const id of outgoing.ids) {
-      if (this.#pending.has(id))
+      // Those of the dispatcher are never given twice.
+      if (!isDispatched(id) && this.#waitingFor(id) !== undefined)
         throw new TroupeError(
           'invalid_request',
           `a request with id ${JSON.stringify(id)} is already under way`,
           { server },
         );
     }
-    for (const id of outgoing.ids) this.#pending.set(id, outgoing);
     this.#active.add(outgoing);
     try {
       this.#post(outgoing);
     } catch (error) {
-      this.closedIds(outgoing.ids);
       this.#active.delete(outgoing);
       throw error;
     }
@@ -462,10 +455,13 @@ class StreamableHttpChannel implements Channel, OutgoingHost, NotificationHost {
   /** A response stream answers its own requests only; the notification stream may answer any (resumed by the server). */
   #isAwaited(id: RequestId | undefined): boolean {
     if (id === undefined) return false;
-    const outgoing = this.#pending.get(id);
-    if (outgoing === undefined || (this.#source !== undefined && this.#source !== outgoing)) return false;
-    this.#pending.delete(id);
-    return outgoing.take(id);
+    const outgoing = this.#source ?? this.#waitingFor(id);
+    return outgoing?.take(id) === true;
+  }
+
+  /** Seldom asked: an answer comes on the stream of its request. */
+  #waitingFor(id: RequestId): Outgoing | undefined {
+    return this.#active.find(({ ids }) => ids.includes(id));
   }
 
   #onMalformed(id: RequestId, error: TroupeError): void {
@@ -528,7 +524,6 @@ class StreamableHttpChannel implements Channel, OutgoingHost, NotificationHost {
     this.#notifications?.stop();
     for (const { outgoing, error } of this.#expired) outgoing.reject(error);
     for (const outgoing of this.#active) outgoing.stop(cause);
-    this.#pending.clear();
     if (this.#sessionId !== undefined && !this.modern && this.#expiring === undefined && graceMs > 0)
       await this.#deleteSession(graceMs);
     if (this.#expiring === undefined) {

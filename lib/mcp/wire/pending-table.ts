@@ -88,6 +88,11 @@ export function idOf(seq: number): string {
   return ID_PREFIX + seq + ID_END;
 }
 
+/** Whether it is an id of this lane, which gives none to two requests. */
+export function isDispatched(id: unknown): boolean {
+  return typeof id === 'string' && seqOf(id) >= 0;
+}
+
 /** −1 for what cannot be an id of ours. */
 function seqOf(id: string): number {
   const end = id.length - 1;

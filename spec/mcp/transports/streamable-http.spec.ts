@@ -104,6 +104,18 @@ describe('answers', () => {
     ]);
   });
 
+  it('are awaited once: an id under way is refused, and free again after its answer', async () => {
+    const { url } = await serve((seen, response) => void setTimeout(() => ok(seen, response), 20));
+    const { channel, receiver } = await open(url);
+    const first = channel.send(request(7));
+    expect(() => channel.send(request(7))).toThrow('a request with id 7 is already under way');
+    await first;
+    await receiver.until(() => receiver.messages.length === 1);
+    await channel.send(request(7));
+    await receiver.until(() => receiver.messages.length === 2);
+    expect(fixtures[0]?.seen).toHaveLength(2);
+  });
+
   it('of many requests reach each its own', async () => {
     const { url } = await serve((seen, response) => {
       setImmediate(() => json(response, result(seen, { said: seen.body?.params?.['name'] })));
@@ -762,6 +774,25 @@ describe('batches', () => {
     await receiver.until(() => receiver.unanswered.length === 2);
     expect(receiver.messages).toHaveLength(1);
     expect(receiver.unanswered.map(([id]) => id)).toEqual([1, 3]);
+  });
+
+  it('are heard no longer once the channel is closed in the middle of the answer', async () => {
+    const { url } = await serve((seen, response) => {
+      const members = seen.body as unknown as readonly { readonly id: number }[];
+      json(
+        response,
+        members.map(({ id }) => ({ jsonrpc: '2.0', id, result: {} })),
+      );
+    });
+    const { channel, receiver } = await open(url);
+    const { onMessage } = receiver;
+    receiver.onMessage = (message) => {
+      onMessage(message);
+      void channel.close(0);
+    };
+    await channel.sendBatch?.(batch);
+    await receiver.until(() => receiver.closes.length === 1);
+    expect(receiver.messages).toEqual([{ jsonrpc: '2.0', id: 1, result: {} }]);
   });
 
   it('go on until the last of them is forgotten', async () => {
