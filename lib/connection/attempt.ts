@@ -46,6 +46,8 @@ export class Attempt {
   #closing: Promise<void> | undefined;
   #opening: Promise<void> | undefined;
   #lost: ((error: TroupeError) => void) | undefined;
+  /** Reported before anybody watched. */
+  #reported: TroupeError | undefined;
 
   constructor(options: AttemptOptions) {
     this.#options = options;
@@ -66,7 +68,7 @@ export class Attempt {
   /** Calls `lost` once when the session has ended by itself. Returns the end of the watch. */
   watch(lost: (error: TroupeError) => void): () => void {
     this.#lost = lost;
-    const cause = this.#wire?.closeCause;
+    const cause = this.#wire?.closeCause ?? this.#reported;
     if (cause !== undefined) lost(cause);
     return () => {
       this.#lost = undefined;
@@ -75,7 +77,8 @@ export class Attempt {
 
   /** Told by whoever observes the session. */
   reportLost(error: TroupeError): void {
-    this.#lost?.(error);
+    if (this.#lost === undefined) this.#reported ??= error;
+    else this.#lost(error);
   }
 
   close(graceMs: number): Promise<void> {

@@ -12,7 +12,7 @@ export class Cancellation {
   // An ordinary request has two listeners, its deadline and its place on the wire: an array only for more.
   #first: CancelListener | undefined;
   #second: CancelListener | undefined;
-  #others: Array<CancelListener | undefined> | undefined;
+  #others: More | undefined;
   #endWatch: (() => void) | undefined;
 
   get reason(): TroupeError | undefined {
@@ -39,7 +39,7 @@ export class Cancellation {
     this.#others = undefined;
     if (first !== undefined) tell(first, reason);
     if (second !== undefined) tell(second, reason);
-    if (others !== undefined) for (const other of others) if (other !== undefined) tell(other, reason);
+    others?.tell(reason);
   }
 
   /** Whoever keeps this going from outside (a caller's signal) is let go of when the request has settled. */
@@ -73,8 +73,8 @@ export class Cancellation {
       this.#second = listener;
       return 1;
     }
-    this.#others ??= [];
-    return this.#others.push(listener) + 1;
+    this.#others ??= new More();
+    return this.#others.add(listener) + 2;
   }
 
   ignore(slot: number): void {
@@ -82,15 +82,8 @@ export class Cancellation {
     if (slot === 0) this.#first = undefined;
     else if (slot === 1) this.#second = undefined;
     else {
-      const others = this.#others;
-      if (others === undefined) return;
-      const index = slot - 2;
-      if (index !== others.length - 1) {
-        if (index < others.length) others[index] = undefined;
-        return;
-      }
-      others.pop();
-      if (others.length === 0) this.#others = undefined;
+      this.#others?.remove(slot - 2);
+      if (this.#others?.empty === true) this.#others = undefined;
     }
   }
 
@@ -107,6 +100,38 @@ export class Cancellation {
     });
     promise.catch(() => {});
     return { promise, done: () => this.ignore(slot) };
+  }
+}
+
+/** Listeners beyond the second, by numbers that are not given again while anybody stands there; gaps at the ends are closed. */
+class More {
+  readonly #listeners: Array<CancelListener | undefined> = [];
+  /** The number of the one in front. */
+  #from = 0;
+
+  get empty(): boolean {
+    return this.#listeners.length === 0;
+  }
+
+  add(listener: CancelListener): number {
+    return this.#from + this.#listeners.push(listener) - 1;
+  }
+
+  remove(number: number): void {
+    const listeners = this.#listeners;
+    const at = number - this.#from;
+    if (at < 0 || at >= listeners.length) return;
+    listeners[at] = undefined;
+    while (listeners.length > 0 && listeners.at(-1) === undefined) listeners.pop();
+    if (at > 0) return;
+    let gap = 0;
+    while (gap < listeners.length && listeners[gap] === undefined) gap += 1;
+    listeners.splice(0, gap);
+    this.#from += gap;
+  }
+
+  tell(reason: TroupeError): void {
+    for (const listener of this.#listeners) if (listener !== undefined) tell(listener, reason);
   }
 }
 
@@ -138,6 +163,10 @@ const watched = new WeakMap<AbortSignal, Set<Cancellation>>();
  * in all (Node warns from the 11th on). Returns a function that ends the watch.
  */
 export function watchSignal(signal: AbortSignal, cancellation: Cancellation): () => void {
+  if (signal.aborted) {
+    cancellation.cancel(cancelledBy(signal));
+    return () => {};
+  }
   let set = watched.get(signal);
   if (set === undefined) {
     const members = new Set<Cancellation>();

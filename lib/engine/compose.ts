@@ -10,6 +10,7 @@ import { createStages, type Stages } from '../core/stages.ts';
 import { createLauncher } from '../mcp/process.ts';
 import { createVerdicts, type VerdictStore } from '../mcp/session/verdicts.ts';
 import { createValidators } from '../mcp/wire/validators.ts';
+import { Pauses } from '../resilience/pause.ts';
 import { createRoutingRules } from '../routing/rules.ts';
 import { compileGlob } from '../security/glob.ts';
 import { isThenable, type Explanation } from '../security/policy-engine.ts';
@@ -85,6 +86,8 @@ export interface EngineParts {
   reorder(names: readonly string[]): void;
   /** Nothing will be launched any more. */
   closeLauncher(): Promise<void>;
+  /** Who waits for another attempt, or for its turn, hears that there will be none. */
+  endPauses(reason: TroupeError): void;
   dispose(): void;
   readonly trust: Trust;
   /** Those of the servers that a principal may know of; rejects with `deadline_exceeded` where the policy does not say. */
@@ -138,7 +141,7 @@ export function compileEngine(config: Config): EngineParts {
     onDropped: (server, pinName) => {
       endWatching(server);
       trust.forget(pinName);
-      for (const { connection } of server.replicas) views.end(connection.id);
+      for (const { connection } of server.replicas) views.end(connection);
       fleet.changed();
     },
   });
@@ -211,7 +214,7 @@ export function compileEngine(config: Config): EngineParts {
       createLink({ server, replica, leaveGate, credentials, clock, random, emit: bus.emit, launcher }),
     onListed: (server, replica, kind, list) => catalogs.listed(server, replica, kind, list),
     onChange: (server, replica, to) => {
-      views.moved(replica.connection.id, to);
+      views.moved(replica.connection, to);
       catalogs.connectionChanged(server);
       fleet.changed();
     },
@@ -255,12 +258,11 @@ export function compileEngine(config: Config): EngineParts {
       },
       onListed: (of, replica, kind, list) => lists.listed(of, replica, kind, list),
       onChange: (of, replica, to) => {
-        views.moved(replica.connection.id, to);
+        views.moved(replica.connection, to);
         lists.connectionChanged(of);
         fleet.changed();
       },
     });
-    for (const { connection } of scoped.replicas) views.begin(connection.id);
     return { server: scoped, catalogs: lists };
   };
   /** The server itself, with the credentials of the engine: where they belong to principals, those of its own. */
@@ -279,7 +281,9 @@ export function compileEngine(config: Config): EngineParts {
     rules,
     sight: trust.sight,
   };
+  const pauses = new Pauses(clock);
   const handle = buildPipeline({
+    pause: pauses.pause,
     rules,
     servers,
     scopes,
@@ -409,7 +413,6 @@ export function compileEngine(config: Config): EngineParts {
       for (const secret of secretsOf(server)) redactor.add(secret);
       trust.fleetChanged();
       uniform = oneTime();
-      for (const { connection } of added.replicas) views.begin(connection.id);
       if (!catalogs.current().order.includes(server.name)) catalogs.reorder([...servers.keys()]);
       bus.emit({ type: 'server.added', at: clock.wallTime(), server: server.name });
       fleet.changed();
@@ -419,19 +422,22 @@ export function compileEngine(config: Config): EngineParts {
       const removed = servers.get(name);
       if (removed === undefined) return;
       if (returns) watchedOf.set(name, removed.watched);
-      await Promise.all([removed.stop(graceMs), scopes.remove(name, graceMs)]);
+      // Not the end of the engine: whoever may try again finds the one that takes its place, or another server.
+      const detail = returns ? 'the server is being replaced' : 'the server is being removed';
+      const reason = new TroupeError('unavailable', detail, { server: name });
+      await Promise.all([removed.stop(graceMs, reason), scopes.remove(name, graceMs, reason)]);
       if (servers.get(name) === removed) servers.delete(name);
       if (!returns) endWatching(removed);
       scopes.changed();
       // One that a request has made while the others ended.
-      await scopes.remove(name, graceMs);
+      await scopes.remove(name, graceMs, reason);
       written.delete(name);
       lastSecret.delete(name);
       catalogs.forget(name);
       trust.forget(name);
       flags.forget(name);
       trust.fleetChanged();
-      for (const { connection } of removed.replicas) views.end(connection.id);
+      for (const { connection } of removed.replicas) views.end(connection);
       bus.emit({ type: 'server.removed', at: clock.wallTime(), server: name });
       fleet.changed();
     },
@@ -446,12 +452,12 @@ export function compileEngine(config: Config): EngineParts {
       catalogs.reorder(names);
     },
     closeLauncher: () => launcher.close(),
+    endPauses: (reason) => pauses.end(reason),
     dispose() {
       connections.dispose();
       fleet.changed();
       fleet.complete();
-      for (const server of scopes.all())
-        for (const { connection } of server.replicas) views.end(connection.id);
+      for (const server of scopes.all()) for (const { connection } of server.replicas) views.end(connection);
       bus.emit({ type: 'engine.stopped', at: clock.wallTime() });
       trust.close();
     },

@@ -45,7 +45,7 @@ import {
   type RequestOptions,
   type RequestShape,
 } from './request-factory.ts';
-import { routingOf, type Server } from './server.ts';
+import { judgeRouting, type Server } from './server.ts';
 import type { ResourceListener, Subscription } from './watched-resources.ts';
 
 /**
@@ -96,6 +96,7 @@ class TroupeEngine implements Engine {
 
   stop(options?: { readonly graceMs?: number | undefined }): Promise<void> {
     this.#parts.scopes.close();
+    this.#parts.endPauses(stopped());
     return this.#supervisor.stop(options?.graceMs ?? this.#config.stop.graceMs);
   }
 
@@ -178,7 +179,8 @@ class TroupeEngine implements Engine {
   }
 
   async aggregate(request: AggregateRequest, options?: RequestOptions): Promise<AggregateResult> {
-    return aggregate(request, this.#fanOutDeps(request, options));
+    const servers = request.servers ?? options?.servers;
+    return aggregate({ ...request, servers }, this.#fanOutDeps(request, options));
   }
 
   get fleet(): FleetSnapshot {
@@ -260,6 +262,7 @@ class TroupeEngine implements Engine {
   /** What is wrong with the configuration rejects like everything else, and changes nothing. */
   async reconfigure(config: EngineConfig): Promise<void> {
     const next = judged(config, () => normalise(config, KNOWN));
+    next.servers.forEach(judgeRouting);
     return this.#change(async () => {
       if (this.#parts.trust.reconfigure(next)) await this.#parts.policyChanged();
       await this.#apply({ ...this.#config, servers: next.servers });
@@ -282,26 +285,37 @@ class TroupeEngine implements Engine {
 
   async #apply(next: Config): Promise<void> {
     // What only the routing can judge is judged before anything changes.
-    for (const server of next.servers) routingOf(server);
+    next.servers.forEach(judgeRouting);
     const plan = reconcile(this.#config.servers, next.servers, sameServer);
     const byName = new Map<string, ResolvedServer>(next.servers.map((server) => [server.name, server]));
+    const names = next.servers.map((server) => server.name);
     this.#config = next;
-    this.#parts.reorder(next.servers.map((server) => server.name));
-    await Promise.all(
-      [...plan.removed, ...plan.changed].map((name) =>
-        this.#parts.removeServer(name, next.stop.graceMs, plan.changed.includes(name)),
-      ),
-    );
+    this.#parts.reorder(names);
     const begun: Server[] = [];
-    for (const name of [...plan.changed, ...plan.added]) {
+    const addServer = (name: string): void => {
       const config = byName.get(name);
-      if (config === undefined) continue;
+      if (config === undefined) return;
       const server = this.#unlessStopping(() => this.#parts.addServer(config));
       if (this.#supervisor.running && !config.lazy) begun.push(server);
-    }
-    // One that was replaced has come back behind the others.
-    this.#parts.reorder(next.servers.map((server) => server.name));
-    await Promise.all(begun.map((server) => this.#supervisor.begin(server)));
+    };
+    const removeServer = (name: string, returns: boolean): Promise<void> =>
+      this.#parts.removeServer(name, next.stop.graceMs, returns);
+    const began = (): Promise<unknown> =>
+      Promise.all(begun.splice(0).map((server) => this.#supervisor.begin(server)));
+    await Promise.all([
+      ...plan.removed.map((name) => removeServer(name, false)),
+      // Each by itself: none is away longer because another still has calls to finish.
+      ...plan.changed.map(async (name) => {
+        await removeServer(name, true);
+        addServer(name);
+        // It has come back behind the others.
+        this.#parts.reorder(names);
+        await began();
+      }),
+    ]);
+    for (const name of plan.added) addServer(name);
+    this.#parts.reorder(names);
+    await began();
   }
 
   #server(name: string): Server {

@@ -68,7 +68,12 @@ async function elsewhere(
   if (!(isThenable(admitted) ? await unless(request.cancellation, admitted) : admitted))
     return elsewhere(error, next, request, rest, servers, admits);
   request.facts.server = other;
-  return inTurn(next, instead, rest, servers, admits);
+  try {
+    return await inTurn(next, instead, rest, servers, admits);
+  } catch (last) {
+    // That it never left for the last one says nothing about those before it.
+    throw isTroupeError(last) && last.delivery === 'unsent' ? last.with({ delivery: error.delivery }) : last;
+  }
 }
 
 /** Whether another server could answer in its place now. */

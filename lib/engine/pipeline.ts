@@ -10,6 +10,7 @@ import { cache } from '../resilience/cache.ts';
 import { deadline } from '../resilience/deadline.ts';
 import { hedge } from '../resilience/hedge.ts';
 import { inputRounds } from '../resilience/input-rounds.ts';
+import type { Pause } from '../resilience/pause.ts';
 import { rateLimit } from '../resilience/rate-limit.ts';
 import { retry } from '../resilience/retry.ts';
 import { singleFlight } from '../resilience/single-flight.ts';
@@ -41,6 +42,7 @@ export interface PipelineDeps {
   readonly trust: Trust;
   readonly flags: Pick<ItemFlags, 'inspect'>;
   readonly stages: Stages;
+  readonly pause: Pause;
   /** The end of each operation. */
   readonly onSettled: (request: Request, error?: unknown) => unknown;
 }
@@ -114,7 +116,7 @@ async function answerInput(
  * its reason.
  */
 export function buildPipeline(deps: PipelineDeps): Handler {
-  const { config, clock, random, servers, scopes, connections, stages } = deps;
+  const { config, clock, random, servers, scopes, connections, stages, pause } = deps;
   /** The server itself: its settings, budgets and limits are the same for everybody. */
   const serverOf = (request: Request): Server | undefined => servers.get(request.server ?? '');
   /** The connections that this request may use, with their memory. */
@@ -153,17 +155,19 @@ export function buildPipeline(deps: PipelineDeps): Handler {
     // Above retry, so that each round of `input_required` is a new pick and spends no retry budget.
     inputRounds({
       clock,
+      pause,
       answer: (request, _key, { method, params }) => answerInput(deps.inbound, request, method, params),
       maxRounds: (request) => (serverOf(request)?.config.limits ?? config.limits).inputRounds,
     }),
     // Tenant and tool slots, before any attempt is made: one tenant's queue is nobody else's.
     admission({ clock, policy: (request) => limited(serverOf(request)?.config.admission) }),
     // Below admission, so that who waits for the rate holds a slot and the line stays bounded.
-    rateLimit({ clock, bucket: (request) => serverOf(request)?.rate }),
+    rateLimit({ clock, pause, bucket: (request) => serverOf(request)?.rate }),
     // Above route, so that every attempt picks again; asks the delivery fact first, then the budget.
     retry({
       clock,
       random,
+      pause,
       policy: (request) => serverOf(request)?.config.retry,
       budget: (request) => serverOf(request)?.retryBudget,
       stages,
@@ -177,6 +181,7 @@ export function buildPipeline(deps: PipelineDeps): Handler {
       },
       budget: (request) => serverOf(request)?.retryBudget,
       utilisation: (request) => scopedOf(request)?.utilisation ?? 1,
+      hasOther: (request, tried) => scopedOf(request)?.pool.picker.hasOther(tried) === true,
     }),
   ];
   const route = createRoute({

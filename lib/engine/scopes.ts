@@ -121,10 +121,10 @@ export class Scopes {
   }
 
   /** Ends all scopes of a server. */
-  async remove(name: string, graceMs: number): Promise<void> {
+  async remove(name: string, graceMs: number, reason?: TroupeError): Promise<void> {
     const members = this.#members.get(name);
     if (members === undefined) return;
-    await Promise.all([...members.values()].map((member) => this.#drop(member, graceMs)));
+    await Promise.all([...members.values()].map((member) => this.#drop(member, graceMs, reason)));
   }
 
   /** The engine stops: no scope is made any more, and those that there are end with it. */
@@ -195,14 +195,14 @@ export class Scopes {
     }
   }
 
-  async #drop(member: Member, graceMs: number): Promise<void> {
+  async #drop(member: Member, graceMs: number, reason?: TroupeError): Promise<void> {
     const { server, label } = member;
     const members = this.#members.get(server.name);
     if (members?.get(label) !== member) return;
     members.delete(label);
     if (members.size === 0) this.#members.delete(server.name);
     this.#views.clear();
-    await server.stop(graceMs);
+    await server.stop(graceMs, reason);
     this.#options.onDropped(server, scopedName(member));
   }
 }

@@ -16,6 +16,7 @@ import type { Validators } from '../mcp/wire/validators.ts';
 import { createCache, type Cache } from '../resilience/cache.ts';
 import { createRetryBudget, type RetryBudget } from '../resilience/retry-budget.ts';
 import { createTokenBucket, type TokenBucket } from '../resilience/rate-limit.ts';
+import { Affinity } from '../routing/affinity.ts';
 import { agreement, toolsFingerprint } from '../routing/fingerprints.ts';
 import { createPool, type ReplicaPool } from '../routing/pool.ts';
 import { strategyOf } from '../routing/strategy-registry.ts';
@@ -233,6 +234,11 @@ export class Server {
         if (session === undefined || session.inFlight > 0 || pool.inFlight > 0) return false;
         return !config.pinned && watched.size === 0 && config.affinity?.mode !== 'strict';
       },
+      get failed() {
+        const { state } = connection;
+        const down = state === 'Error' || state === 'AuthRequired';
+        return down && !config.pinned && watched.size === 0 && pool.waiting === 0;
+      },
       evict: () => {
         replica.held = replica.breaker?.held;
         return connection.disconnect(config.stop.graceMs);
@@ -248,14 +254,14 @@ export class Server {
     );
   }
 
-  /** Lets pending work finish for at most `graceMs`. */
-  async stop(graceMs: number): Promise<void> {
+  /** Lets pending work finish for at most `graceMs`; `reason`: what those hear that come now. */
+  async stop(
+    graceMs: number,
+    reason = new TroupeError('stopped', 'the engine has stopped', { server: this.name }),
+  ): Promise<void> {
     this.#stopped = true;
-    this.pool.stop();
-    this.#deps.connections.dismiss(
-      new Set(this.replicas.map(({ connection }) => connection.id)),
-      new TroupeError('stopped', 'the engine has stopped', { server: this.name }),
-    );
+    this.pool.stop(reason);
+    this.#deps.connections.dismiss(new Set(this.replicas.map(({ connection }) => connection.id)), reason);
     await Promise.all(this.replicas.map(({ connection }) => connection.disconnect(graceMs)));
     for (const { connection } of this.replicas) connection.dispose();
     await this.#credentials.close();
@@ -492,12 +498,18 @@ export class Server {
 }
 
 /** Throws `config_invalid` naming the server, for options that the strategy does not take. */
-export function routingOf({ name, routing }: ResolvedServer): RoutingStrategy {
+function routingOf({ name, routing }: ResolvedServer): RoutingStrategy {
   try {
     return strategyOf(routing.strategy, routing.options);
   } catch (error) {
     throw TroupeError.from(error, { server: name });
   }
+}
+
+/** Throws `config_invalid` for what the configuration cannot judge: options of a strategy, and of affinity. */
+export function judgeRouting(config: ResolvedServer): void {
+  routingOf(config);
+  void new Affinity(config.name, config.affinity);
 }
 
 /** How long a remembered answer may stand in for a server that cannot be asked, milliseconds. */

@@ -152,6 +152,8 @@ export class SessionLists {
       });
     } catch (error) {
       e.error = TroupeError.from(error, { server });
+      // Whoever asks next has it tried again: what the server has announced is still not known.
+      e.stale = true;
       freeFrames(e.error);
       this.#options.onFailed(kind, e.error);
     } finally {

@@ -41,11 +41,12 @@ export async function subscribe(call: SubscribeCall): Promise<Subscription> {
     `subscribing to ${uri}`,
   );
   try {
-    let made: Subscription | undefined;
-    await call.recorded(request, async () => {
-      made = await first(call, request, view);
-      return NOTHING;
-    });
+    const made = await handedOut((begun) =>
+      call.recorded(request, async () => {
+        begun(await first(call, request, view));
+        return NOTHING;
+      }),
+    );
     if (made === undefined) throw new TroupeError('internal', `nobody has begun to watch ${uri}`);
     return made;
   } finally {
@@ -86,11 +87,31 @@ async function watchAllowed(
   request: Request,
 ): Promise<Subscription | undefined> {
   const revision = call.policyRevision();
+  return handedOut((begun) =>
+    call.guard(request, async (allowed) => {
+      begun(await watchAt(server, call, allowed, revision));
+      return NOTHING;
+    }),
+  );
+}
+
+/** What was begun within `work`, which may still fail then: nobody would hold what it has begun. */
+async function handedOut(
+  work: (begun: (subscription: Subscription | undefined) => void) => Promise<unknown>,
+): Promise<Subscription | undefined> {
   let made: Subscription | undefined;
-  await call.guard(request, async (allowed) => {
-    made = await watchAt(server, call, allowed, revision);
-    return NOTHING;
-  });
+  let failed = false;
+  const close = (): void => void made?.close().catch(() => {});
+  try {
+    await work((subscription) => {
+      made = subscription;
+      if (failed) close();
+    });
+  } catch (error) {
+    failed = true;
+    close();
+    throw error;
+  }
   return made;
 }
 
@@ -115,7 +136,14 @@ async function watchAt(
   }
   // The policy has changed meanwhile: the new one is asked. What is watched from here on hears of its changes.
   if (call.policyRevision() !== revision) return watchAllowed(server, call, request);
-  return unless(cancellation, server.watched.add(call.uri, call.listener, request));
+  const added = server.watched.add(call.uri, call.listener, request);
+  try {
+    return await unless(cancellation, added);
+  } catch (error) {
+    // Made when nobody waits for it any longer, it would have nobody to close it.
+    void added.then((subscription) => subscription.close()).catch(() => {});
+    throw error;
+  }
 }
 
 async function holdersOf(

@@ -1,4 +1,5 @@
 import { Observable, ReplaySubject, Subject } from 'rxjs';
+import type { Connection } from '../connection/connection.ts';
 import type { ServerProcess } from '../connection/server-process.ts';
 import type { ConnectionState } from '../core/events.ts';
 import type { ConnectionView, ProcessView } from './contract.ts';
@@ -8,8 +9,8 @@ import type { Server } from './server.ts';
 
 /** Connections as streams. One subject per connection, made when first asked for. */
 export class Views {
-  readonly #states = new Map<string, Subject<ConnectionState>>();
-  readonly #ended = new Set<string>();
+  // By the object, not by its id: one that takes the place of another has the same.
+  readonly #states = new WeakMap<Connection, Subject<ConnectionState>>();
   readonly #onFault: (error: unknown) => void;
 
   constructor(onFault: (error: unknown) => void) {
@@ -18,7 +19,7 @@ export class Views {
 
   view(server: Server, replica: Replica): ConnectionView {
     const { connection } = replica;
-    const states = this.#stream(connection.id);
+    const states = this.#stream(connection);
     const onFault = this.#onFault;
     return {
       id: connection.id,
@@ -39,28 +40,20 @@ export class Views {
     };
   }
 
-  moved(id: string, to: ConnectionState): void {
-    this.#states.get(id)?.next(to);
-  }
-
-  /** A connection of this id was added, perhaps after an earlier one was removed. */
-  begin(id: string): void {
-    this.#ended.delete(id);
+  moved(connection: Connection, to: ConnectionState): void {
+    this.#states.get(connection)?.next(to);
   }
 
   /** The connection was stopped or removed: its stream completes. */
-  end(id: string): void {
-    this.#ended.add(id);
-    this.#states.get(id)?.complete();
-    this.#states.delete(id);
+  end(connection: Connection): void {
+    this.#stream(connection).complete();
   }
 
-  #stream(id: string): Subject<ConnectionState> {
-    let subject = this.#states.get(id);
+  #stream(connection: Connection): Subject<ConnectionState> {
+    let subject = this.#states.get(connection);
     if (subject === undefined) {
       subject = new Subject();
-      if (this.#ended.has(id)) subject.complete();
-      else this.#states.set(id, subject);
+      this.#states.set(connection, subject);
     }
     return subject;
   }

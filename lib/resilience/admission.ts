@@ -23,7 +23,7 @@ export interface AdmissionOptions {
   readonly policy: (request: Request) => AdmissionPolicy | undefined;
 }
 
-/** Lines kept although nobody stands in them; beyond that, idle ones are let go (a tenant may never come again). */
+/** Lines of one set of rules kept although nobody stands in them; beyond that, idle ones are let go (a tenant may never come again). */
 const MAX_LINES = 1_024;
 
 /**
@@ -31,10 +31,16 @@ const MAX_LINES = 1_024;
  * slow tool can fill its own line, nobody else's. Always in this order, so that no two requests wait for each other.
  */
 export function admission({ clock, policy }: AdmissionOptions): Interceptor {
-  const lines = new Map<string, Bulkhead>();
+  // By the rules too: a server that is configured anew has new ones, and its old lines empty by themselves.
+  const linesBy = new WeakMap<AdmissionPolicy, Map<string, Bulkhead>>();
 
   const lineOf = (name: string, max: number, request: Request, rules: AdmissionPolicy): Bulkhead => {
     const key = `${request.server ?? ''}\n${name}`;
+    let lines = linesBy.get(rules);
+    if (lines === undefined) {
+      lines = new Map();
+      linesBy.set(rules, lines);
+    }
     let line = lines.get(key);
     if (line === undefined) {
       if (lines.size >= MAX_LINES) dropIdle(lines);

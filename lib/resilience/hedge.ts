@@ -29,6 +29,8 @@ export interface HedgeOptions {
   readonly budget: (request: Request) => RetryBudget | undefined;
   /** Busy share of the slots of the pool, 0 … 1. */
   readonly utilisation: (request: Request) => number;
+  /** Whether anybody else could be asked than these connections. Default: there always is. */
+  readonly hasOther?: ((request: Request, tried: readonly string[]) => boolean) | undefined;
 }
 
 /** Different things to ask, of one server, whose latency is kept apart. */
@@ -114,7 +116,8 @@ class ServerHedging {
   }
 
   /** Takes one from both budgets, or from neither. */
-  grants(request: Request): boolean {
+  grants(request: Request, tried: readonly string[]): boolean {
+    if (this.#options.hasOther?.(request, tried) === false) return false;
     if (this.#options.utilisation(request) > this.policy.maxUtilisation) return false;
     if (this.budget.balance < 1 - 1e-9) return false;
     if (this.#options.budget(request)?.withdraw() === false) return false;
@@ -168,10 +171,11 @@ class HedgedCall implements DeadlineEntry {
   /** True if a second request was started. */
   #second(): boolean {
     if (this.#done || this.#legs.length > 1 || this.#request.cancellation.cancelled) return false;
-    if (!this.#server.grants(this.#request)) return false;
     const { tried, facts } = this.#request;
     const { connection } = facts;
-    void this.#run(connection === undefined || tried.includes(connection) ? tried : [...tried, connection]);
+    const asked = connection === undefined || tried.includes(connection) ? tried : [...tried, connection];
+    if (!this.#server.grants(this.#request, asked)) return false;
+    void this.#run(asked);
     return true;
   }
 

@@ -3,7 +3,7 @@ import { TroupeError } from '../core/errors.ts';
 import type { Handler, Interceptor, Response } from '../core/interceptor.ts';
 import { type Json, isJson } from '../core/json-rpc.ts';
 import { type Request, amend } from '../core/request.ts';
-import { pause } from './pause.ts';
+import { pauseBy, type Pause } from './pause.ts';
 
 /** What a server wants to know before it goes on: `elicitation/create`, `sampling/createMessage`, `roots/list`. */
 export interface InputRequest {
@@ -20,6 +20,8 @@ export interface InputRoundsOptions {
   readonly answer: (request: Request, key: string, input: InputRequest) => Promise<Json>;
   /** Rounds of one operation. The engine gives `limits.inputRounds`, 10 (the official SDKs). */
   readonly maxRounds: (request: Request) => number;
+  /** How a layer waits. Default: by `clock`, as long as it takes. */
+  readonly pause?: Pause | undefined;
 }
 
 /** Questions of one round answered at the same time. */
@@ -66,9 +68,15 @@ async function furtherRounds(
       );
     }
     const { questions, state } = readRound(request, response);
-    const answers = await answersTo(request, questions, options);
-    request.facts.rounds++;
-    response = await next(amend(request, { params: nextParams(request.params, answers, state) }));
+    try {
+      const answers = await answersTo(request, questions, options);
+      request.facts.rounds++;
+      response = await next(amend(request, { params: nextParams(request.params, answers, state) }));
+    } catch (error) {
+      // Whatever became of this round: the server has seen the operation, and answered.
+      const reason = TroupeError.from(error, { server: request.server });
+      throw reason.delivery === 'unsent' ? reason.with({ delivery: 'answered' }) : reason;
+    }
   }
   return response;
 }
@@ -112,10 +120,10 @@ function readRound(request: Request, response: Response): Round {
 async function answersTo(
   request: Request,
   questions: Round['questions'],
-  { answer, clock }: InputRoundsOptions,
+  { answer, clock, pause = pauseBy(clock) }: InputRoundsOptions,
 ): Promise<Json | undefined> {
   if (questions.length === 0) {
-    await pause(clock, BARE_ROUND_PAUSE_MS, request.cancellation);
+    await pause(BARE_ROUND_PAUSE_MS, request.cancellation);
     return undefined;
   }
   const cancellation = request.cancellation.child();

@@ -2,7 +2,7 @@ import type { Clock } from '../core/clock.ts';
 import { TroupeError } from '../core/errors.ts';
 import type { Handler, Interceptor, Response } from '../core/interceptor.ts';
 import type { Request } from '../core/request.ts';
-import { pause } from './pause.ts';
+import { pauseBy, type Pause } from './pause.ts';
 
 export interface RateLimitRule {
   /** Requests per second in the long run; above 0, `Infinity` for no limit. */
@@ -49,10 +49,16 @@ export interface RateLimitOptions {
   readonly clock: Clock;
   /** One bucket per server; `undefined`: no limit. */
   readonly bucket: (request: Request) => TokenBucket | undefined;
+  /** How a layer waits. Default: by `clock`, as long as it takes. */
+  readonly pause?: Pause | undefined;
 }
 
 /** Keeps to the rate agreed with a server: a request waits if its turn comes within the deadline, else `rate_limited`. */
-export function rateLimit({ clock, bucket: bucketOf }: RateLimitOptions): Interceptor {
+export function rateLimit({
+  clock,
+  bucket: bucketOf,
+  pause = pauseBy(clock),
+}: RateLimitOptions): Interceptor {
   return (next) => (request) => {
     const bucket = bucketOf(request);
     if (bucket === undefined) return next(request);
@@ -60,7 +66,9 @@ export function rateLimit({ clock, bucket: bucketOf }: RateLimitOptions): Interc
     if (waitMs > 0 && clock.now() + waitMs >= request.deadline)
       return Promise.reject(limited(request, waitMs));
     bucket.take();
-    return waitMs === 0 ? next(request) : afterTurn(next, request, bucket, waitMs, clock);
+    return waitMs === 0
+      ? next(request)
+      : afterTurn(next, request, bucket, pause(waitMs, request.cancellation));
   };
 }
 
@@ -68,11 +76,10 @@ async function afterTurn(
   next: Handler,
   request: Request,
   bucket: TokenBucket,
-  waitMs: number,
-  clock: Clock,
+  turn: Promise<void>,
 ): Promise<Response> {
   try {
-    await pause(clock, waitMs, request.cancellation);
+    await turn;
   } catch (error) {
     bucket.giveBack();
     throw error;

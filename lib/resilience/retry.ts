@@ -6,7 +6,7 @@ import type { Handler, Interceptor, Response } from '../core/interceptor.ts';
 import type { Random } from '../core/ports.ts';
 import { type Request, amend } from '../core/request.ts';
 import { createStages, type Stages } from '../core/stages.ts';
-import { pause } from './pause.ts';
+import { pauseBy, type Pause } from './pause.ts';
 import type { RetryBudget } from './retry-budget.ts';
 import { isRetryable, namedOutcome } from './retryable.ts';
 
@@ -34,6 +34,8 @@ export interface RetryOptions {
   readonly budget: (request: Request) => RetryBudget | undefined;
   /** Told before each wait. */
   readonly onRetry?: ((request: Request, error: TroupeError, waitMs: number) => void) | undefined;
+  /** How a layer waits. Default: by `clock`, as long as it takes. */
+  readonly pause?: Pause | undefined;
   /** Where this stage counts; default: nowhere that is read. */
   readonly stages?: Stages | undefined;
 }
@@ -119,8 +121,10 @@ async function again(
   request: Request,
   first: TroupeError,
   policy: RetryPolicy,
-  { clock, random, budget, onRetry }: RetryOptions,
+  options: RetryOptions,
 ): Promise<Response> {
+  const { clock, random, budget, onRetry } = options;
+  const wait = options.pause ?? pauseBy(clock);
   let tried = request.tried;
   let maySent = first.delivery === 'sent';
 
@@ -148,7 +152,7 @@ async function again(
     const { connection } = failure;
     if (connection !== undefined && !tried.includes(connection)) tried = [...tried, connection];
     onRetry?.(request, failure, waitMs);
-    await pause(clock, waitMs, request.cancellation);
+    await wait(waitMs, request.cancellation);
     return true;
   };
 

@@ -1,5 +1,5 @@
 import { Cancellation } from '../core/cancellation.ts';
-import type { TroupeError } from '../core/errors.ts';
+import { type ErrorCode, type TroupeError, isTroupeError } from '../core/errors.ts';
 import type { Handler, Interceptor, Response } from '../core/interceptor.ts';
 import { type Progress, type Request, amend } from '../core/request.ts';
 import { withDelivery } from './deadline.ts';
@@ -13,30 +13,40 @@ export function singleFlight(): Interceptor {
   /** By what is asked for, roughly: most reads are alone with theirs and never need the exact key. */
   const flights = new Map<string, Flight[]>();
 
-  return (next) => (request) => {
-    // A refresh wants an answer to a question asked now; joining an older one would not be that.
-    if (request.cache !== 'use' || (request.operation !== 'read' && request.operation !== 'read-only')) {
-      return next(request);
-    }
-    const about = request.target ?? request.method;
-    const inTheAir = flights.get(about);
-    const joined = inTheAir === undefined ? undefined : inTheAir.find((flight) => flight.takes(request));
-    if (joined !== undefined) {
-      request.facts.cache = 'shared';
-      return joined.join(request);
-    }
-    const flight = new Flight(request, about, flights);
-    if (inTheAir === undefined) flights.set(about, [flight]);
-    else inTheAir.push(flight);
-    const outcome = flight.join(request);
-    void flight.start(next);
-    return outcome;
+  return (next) => {
+    const ask: Handler = (request) => {
+      // A refresh wants an answer to a question asked now; joining an older one would not be that.
+      if (request.cache !== 'use' || (request.operation !== 'read' && request.operation !== 'read-only')) {
+        return next(request);
+      }
+      const about = request.target ?? request.method;
+      const inTheAir = flights.get(about);
+      const joined = inTheAir === undefined ? undefined : inTheAir.find((flight) => flight.takes(request));
+      if (joined !== undefined) {
+        request.facts.cache = 'shared';
+        return joined.join(request);
+      }
+      const flight = new Flight(request, about, flights, ask);
+      if (inTheAir === undefined) flights.set(about, [flight]);
+      else inTheAir.push(flight);
+      const outcome = flight.join(request);
+      void flight.start(next);
+      return outcome;
+    };
+    return ask;
   };
 }
 
+/** What a call is told that has not the time to wait; who has more of it may ask again. */
+const SHORT_OF_TIME: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  'deadline_exceeded',
+  'rate_limited',
+  'queue_full',
+]);
+
 interface Passenger {
   readonly request: Request;
-  readonly resolve: (response: Response) => void;
+  readonly resolve: (response: Response | Promise<Response>) => void;
   readonly reject: (error: unknown) => void;
   slot: number;
 }
@@ -47,32 +57,33 @@ class Flight {
   readonly #request: Request;
   readonly #about: string;
   readonly #flights: Map<string, Flight[]>;
+  readonly #ask: Handler;
   #key: string | undefined;
 
-  constructor(first: Request, about: string, flights: Map<string, Flight[]>) {
+  constructor(first: Request, about: string, flights: Map<string, Flight[]>, ask: Handler) {
     this.#about = about;
     this.#flights = flights;
+    this.#ask = ask;
     const { onProgress } = first;
     this.#request = amend(first, {
+      // Passengers bring their own deadlines, each ends with theirs; that of the first bounds what is planned below.
       cancellation: this.#cancellation,
-      // Passengers bring their own deadlines, each ends with theirs; this one only bounds what is planned below.
-      // Twice the first one's time is enough for whoever joins while the first is still there.
-      deadline: first.deadline + (first.deadline - first.startedAt),
       onProgress: onProgress === undefined ? undefined : (progress) => this.#tell(progress),
     });
   }
 
-  /** Whether the request asks the same, for the same, and the call can last as long as its caller is ready to wait. */
+  /** Whether the request asks the same, for the same. */
   takes(request: Request): boolean {
     const mine = this.#request;
     return (
       request.method === mine.method &&
       request.server === mine.server &&
       request.principal?.id === mine.principal?.id &&
+      // One name may be somebody else in another tenant, with other credentials.
+      request.principal?.tenant === mine.principal?.tenant &&
       request.affinity === mine.affinity &&
       // Nobody asked the server for progress where the first caller did not want any.
       (request.onProgress === undefined) === (mine.onProgress === undefined) &&
-      request.deadline <= mine.deadline &&
       this.#asks(requestKey(request))
     );
   }
@@ -100,7 +111,14 @@ class Flight {
       for (let i = 0; i < passengers.length; i++)
         passengers[i]?.resolve(i === 0 ? response : copyOf(response));
     } catch (error) {
-      for (const passenger of this.#disembark()) passenger.reject(error);
+      this.#landed();
+      const short = isTroupeError(error) && SHORT_OF_TIME.has(error.code);
+      for (const passenger of this.#disembark()) {
+        const { request, resolve, reject } = passenger;
+        // The call had the time of its first passenger; who has more asks for another one.
+        if (short && request.deadline > this.#request.deadline) resolve(this.#ask(request));
+        else reject(error);
+      }
     } finally {
       this.#landed();
     }
@@ -142,7 +160,16 @@ class Flight {
   }
 
   #tell(progress: Progress): void {
-    for (const { request } of this.#passengers) request.onProgress?.(progress);
+    let fault: { readonly error: unknown } | undefined;
+    for (const { request } of this.#passengers) {
+      try {
+        request.onProgress?.(progress);
+      } catch (error) {
+        // One who stumbles keeps it from nobody else.
+        fault ??= { error };
+      }
+    }
+    if (fault !== undefined) throw fault.error;
   }
 }
 

@@ -150,8 +150,11 @@ export class Affinity {
     const pin = this.#pins.get(key);
     if (pin !== undefined) return this.#atPin(key, hash, pin, request, replicas, now);
     // A handle nobody has seen minted is not pinned; the caller's own key is, even where nothing is configured.
-    const isHandle = this.#by === 'handle' && key !== request.affinity;
-    return placed(key, hash, !isHandle && (this.#strict || request.affinity !== undefined));
+    return placed(
+      key,
+      hash,
+      !this.#isHandle(key, request) && (this.#strict || request.affinity !== undefined),
+    );
   }
 
   /** The key of a placement with `pin` stays with this replica from now on. */
@@ -180,13 +183,16 @@ export class Affinity {
     replicas: readonly AffineReplica[],
     now: number,
   ): Placement {
+    const isHandle = this.#isHandle(key, request);
     if (pin.lostAt !== undefined) {
-      if (this.#by === 'handle' || request.startedAt <= pin.lostAt) throw this.#lost(pin);
+      if (isHandle || request.startedAt <= pin.lostAt) throw this.#lost(pin);
       return placed(key, hash, true);
     }
     const only = replicas.findIndex(({ id }) => id === pin.id);
     const replica = replicas[only];
-    if (replica !== undefined && !isLost(pin, replica))
+    // What is only a preference does not wait for a replica that cannot be asked.
+    const away = replica?.availability === 'impossible' && !this.#strict && !isHandle;
+    if (replica !== undefined && !away && !isLost(pin, replica))
       return { text: key, key: hash, only, pin: false, from: undefined };
     const onLoss = this.#strict ? this.#onLoss : 'rehash';
     if (onLoss === 'fail') {
@@ -194,6 +200,11 @@ export class Affinity {
       throw this.#lost(pin);
     }
     return placed(key, hash, true, onLoss === 'reinit' ? pin.id : undefined);
+  }
+
+  /** A handle that a server has minted, and not the caller's own key. */
+  #isHandle(key: string, { affinity }: Request): boolean {
+    return this.#by === 'handle' && key !== affinity;
   }
 
   #argumentOf(request: Request): string | undefined {

@@ -221,7 +221,11 @@ class MaskingPicker implements Picker {
   }
 
   hasOther(tried: readonly string[]): boolean {
-    return this.#replicas.some(({ id, availability }) => availability === 'usable' && !tried.includes(id));
+    const now = this.#clock.now();
+    return this.#replicas.some(
+      ({ id, availability }, index) =>
+        availability === 'usable' && this.#outlier?.isEjected(index, now) !== true && !tried.includes(id),
+    );
   }
 
   load(index: number): ReplicaLoad {

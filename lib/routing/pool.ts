@@ -214,10 +214,11 @@ export class ReplicaPool {
         return this.#afterSetUp(this.#setUp(placement, result.id, request), request);
       }
     }
-    return this.#handOver(request, result.index);
+    return this.#handOver(request, result.index, placement?.only !== undefined);
   }
 
-  #handOver(request: Request, index: number): Promise<Response> {
+  /** `pinned`: no other replica will do. */
+  #handOver(request: Request, index: number, pinned: boolean): Promise<Response> {
     const candidate = this.#candidates[index]!;
     const lease = this.picker.lease(index);
     const { health } = candidate;
@@ -250,7 +251,7 @@ export class ReplicaPool {
         else end();
         if (isTroupeError(error) && error.delivery === 'unsent') {
           facts.unsent = (facts.unsent ?? 0) + 1;
-          const elsewhere = this.#elsewhere(error, candidate, request);
+          const elsewhere = pinned ? undefined : this.#elsewhere(error, candidate, request);
           if (elsewhere !== undefined) return this.handle(elsewhere);
         }
         throw this.#located(error, candidate, request);
@@ -284,7 +285,7 @@ export class ReplicaPool {
    * nobody has seen it. Each replica is asked once at most.
    */
   #elsewhere({ code }: TroupeError, { id }: Candidate, request: Request): Request | undefined {
-    if (!MOVES_ON.has(code) || request.cancellation.cancelled) return undefined;
+    if (!MOVES_ON.has(code) || request.cancellation.cancelled || request.tried.includes(id)) return undefined;
     const tried = [...request.tried, id];
     return this.picker.hasOther(tried) ? amend(request, { tried }) : undefined;
   }

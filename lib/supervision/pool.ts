@@ -9,6 +9,8 @@ export interface Pooled {
   readonly server: string;
   /** May be closed now: connected, nothing in flight, not pinned, nothing watched, no state that a caller relies on. */
   readonly evictable: boolean;
+  /** Keeps a place although it does not stand, and nobody relies on it: it makes room before those that do. */
+  readonly failed?: boolean;
   /** Closes it politely; the place is free when it resolves. */
   evict(): Promise<void>;
 }
@@ -176,9 +178,10 @@ export class ConnectionPool {
   /** Closes as many as are waited for, the one used longest ago first. */
   #makeRoom(): void {
     let wanted = new Set(this.#waiters.map(({ pooled }) => pooled.id)).size - this.#evicting.size;
-    for (const pooled of this.#longestUnused()) {
+    const all = this.#longestUnused();
+    for (const pooled of [...all.filter(({ failed }) => failed), ...all]) {
       if (wanted <= 0) return;
-      if (this.#evicting.has(pooled.id) || !pooled.evictable) continue;
+      if (this.#evicting.has(pooled.id) || !(pooled.failed === true || pooled.evictable)) continue;
       wanted -= 1;
       this.#evict(pooled);
     }

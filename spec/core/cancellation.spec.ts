@@ -19,6 +19,35 @@ describe('Cancellation', () => {
     expect(() => c.throwIfCancelled()).toThrow(reason);
   });
 
+  it('takes no more room for many who come and go than for those who are there', () => {
+    const c = new Cancellation();
+    const slots = [1, 2, 3, 4].map(() => c.listen(() => {}));
+    for (let i = 0; i < 1_000; i++) {
+      c.ignore(slots.shift() as number);
+      slots.push(c.listen(() => {}));
+    }
+    for (const slot of slots) c.ignore(slot);
+    expect([1, 2, 3].map(() => c.listen(() => {}))).toEqual([0, 1, 2]);
+  });
+
+  it('tells those beyond the second in the order they came, whoever has left', () => {
+    const told: string[] = [];
+    const c = new Cancellation();
+    const slots = new Map(['a', 'b', 'c', 'd', 'e'].map((who) => [who, c.listen(() => told.push(who))]));
+    for (const who of ['c', 'd']) c.ignore(slots.get(who) as number);
+    c.listen(() => told.push('f'));
+    c.ignore(slots.get('e') as number);
+    c.listen(() => told.push('g'));
+    c.cancel(reason);
+    expect(told).toEqual(['a', 'b', 'f', 'g']);
+  });
+
+  it('is cancelled at once by a signal that was aborted before', () => {
+    const c = new Cancellation();
+    watchSignal(AbortSignal.abort(), c)();
+    expect(c.reason).toMatchObject({ code: 'cancelled' });
+  });
+
   it('forgets a listener by its slot, whatever the order', () => {
     const told: string[] = [];
     const c = new Cancellation();

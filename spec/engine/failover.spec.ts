@@ -51,6 +51,21 @@ describe('a server that cannot take a request', () => {
     expect(await textOf(engine.callTool('a__echo'))).toBe('c');
   });
 
+  it('that has had it does not say that it never left, when the stand-in cannot take it', async () => {
+    const { engine, peers } = fleet({
+      a: { ...echo, ...like('b') },
+      b: { ...echo, config: slowly, down: () => 'never was' },
+    });
+    await engine.start();
+    await engine.listTools();
+    peers.a.answer('tools/call', () => {
+      peers.a.close();
+      return new Promise(() => {});
+    });
+    const failure = await failureOf(engine.callTool('a__echo', {}, { idempotent: true, timeoutMs: 500 }));
+    expect(failure.delivery).toBe('sent');
+  });
+
   it('says itself why, when nobody can', async () => {
     let out = false;
     const down = { down: () => (out ? 'the cable is out' : undefined) };

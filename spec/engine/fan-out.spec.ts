@@ -45,6 +45,25 @@ const rowsOf = (
 const outcomes = (rows: readonly FanOutResult[]): Record<string, string> =>
   Object.fromEntries(rows.map((row) => [row.server, row.ok ? 'ok' : row.error.code]));
 
+describe('what the caller says of all', () => {
+  it('holds for each: a signal that was aborted before, and the servers to ask', async () => {
+    const { troupe, host } = await fleet(['a', 'b']);
+    const asked = (): string[] =>
+      ['a', 'b'].filter((name) => host(name).seen.some((message) => isCall(message)));
+    const signal = AbortSignal.abort();
+    const rows = await lastValueFrom(troupe.fanOut(ask(), { signal }).pipe(toArray()));
+    expect(rows).toMatchObject([
+      { ok: false, error: { code: 'cancelled' } },
+      { ok: false, error: { code: 'cancelled' } },
+    ]);
+    const { failures } = await troupe.aggregate(ask(), { signal });
+    expect(failures).toHaveLength(2);
+    expect(asked()).toEqual([]);
+    await troupe.aggregate(ask(), { servers: ['a'] });
+    expect(asked()).toEqual(['a']);
+  });
+});
+
 describe('fanOut', () => {
   it('gives a row as each server answers', async () => {
     const { troupe, host } = await fleet(['a', 'b', 'c']);

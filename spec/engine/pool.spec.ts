@@ -43,6 +43,20 @@ async function three(pool: EngineConfig['pool'], settings: Readonly<Record<strin
 }
 
 describe('the pool of connections', () => {
+  it('is not kept full by a server that is down', async () => {
+    const down: ServerConfig = {
+      transport: () => {
+        throw new Error('not there');
+      },
+      restart: { baseMs: 100, capMs: 200 },
+    };
+    const { url } = await http({ name: 'good' });
+    const troupe = engine({ pool: { maxConnections: 1 }, servers: { down, good: { url, lazy: true } } });
+    await troupe.start();
+    expect(troupe.connection('down').state).toBe('Error');
+    expect(await call(troupe, 'good', {}, { timeoutMs: 5_000 })).toContain('n');
+  });
+
   it('closes the connection used longest ago, and opens it again when it is needed', async () => {
     const { troupe, gone } = await three({ maxConnections: 2 });
     expect(connected(troupe)).toEqual([]);

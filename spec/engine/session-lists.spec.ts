@@ -69,6 +69,25 @@ describe('SessionLists', () => {
     expect(listed.map((l) => l.kind).sort()).toEqual(['prompts', 'resourceTemplates', 'resources', 'tools']);
   });
 
+  it('asks again after a change whose list has failed, although nothing is announced any more', async () => {
+    let fails = false;
+    const { lists, asked, clock } = setting({
+      pages: () => {
+        if (fails) throw new Error('busy');
+        return { tools: [{ name: 'a' }] };
+      },
+    });
+    await lists.fresh('tools');
+    fails = true;
+    lists.changed('tools');
+    await clock.advance(30);
+    expect(lists.isFresh('tools')).toBe(false);
+    await expect(lists.fresh('tools')).rejects.toMatchObject({ code: 'internal' });
+    fails = false;
+    await lists.fresh('tools');
+    expect([asked.length, lists.isFresh('tools')]).toEqual([4, true]);
+  });
+
   it('serves a fresh list from memory, and one that nobody keeps fresh again and again', async () => {
     const told = setting();
     await told.lists.fresh('tools');

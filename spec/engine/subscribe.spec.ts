@@ -31,6 +31,23 @@ describe('subscribeResource', () => {
     await until(() => got('holder', 'resources/unsubscribe').length === 1, 'the end of it');
   });
 
+  it('given up before the server has answered is ended at the server, and tells nobody', async () => {
+    const { engine, peers, got } = fleet({ holder: lister });
+    await engine.start();
+    await engine.listResources();
+    let accept = (): void => {};
+    peers.holder.answer('resources/subscribe', () => new Promise((resolve) => (accept = () => resolve({}))));
+    peers.holder.answer('resources/unsubscribe', {});
+    let heard = 0;
+    const late = engine.subscribeResource(URI, () => (heard += 1), { timeoutMs: 50 });
+    expect(await failureOf(late)).toMatchObject({ code: 'deadline_exceeded' });
+    accept();
+    await until(() => got('holder', 'resources/unsubscribe').length === 1, 'the end of it');
+    peers.holder.notify('notifications/resources/updated', { uri: URI });
+    await new Promise((resolve) => void setImmediate(resolve));
+    expect(heard).toBe(0);
+  });
+
   it('asks for the lists first where nobody has listed yet', async () => {
     const { engine, peers, got } = fleet({ other: watchable, holder: lister });
     peers.holder.answer('resources/subscribe', {});

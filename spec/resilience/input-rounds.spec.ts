@@ -30,6 +30,16 @@ function bench(answer?: (request: Request, key: string, input: InputRequest) => 
 }
 
 describe('input rounds', () => {
+  it('once the server has answered, no failure says that it never had the request', async () => {
+    const { through } = bench(() => Promise.reject(new Error('nobody there')));
+    await expect(through(scriptedHandler(ask({ q: elicit('?') })))(requestOf())).rejects.toMatchObject({
+      code: 'internal',
+      delivery: 'answered',
+    });
+    const again = bench().through(scriptedHandler(ask({ q: elicit('?') }), failure('unavailable')));
+    await expect(again(requestOf())).rejects.toMatchObject({ code: 'unavailable', delivery: 'answered' });
+  });
+
   it('a complete result, said or unsaid, is handed on', async () => {
     const { through, asked } = bench();
     for (const response of [DONE, { content: [] }]) {

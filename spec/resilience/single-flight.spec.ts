@@ -136,11 +136,35 @@ describe('single flight', () => {
     expect(clock.armed).toBe(0);
   });
 
-  it('does not join what cannot last as long as the caller would wait', () => {
+  it('has the time of its first caller; who has more asks again where that was too little', async () => {
     const { below, handler } = bench();
-    void handler(readOf('a:1', { startedAt: 1_000, deadline: 2_000 }));
-    void handler(readOf('a:1', { startedAt: 1_000, deadline: 3_001 }));
+    const first = handler(readOf('a:1', { startedAt: 1_000, deadline: 2_000 }));
+    const second = handler(readOf('a:1', { startedAt: 1_000, deadline: 3_000 }));
+    expect(below.calls.map(({ request }) => request.deadline)).toEqual([2_000]);
+    below.calls[0]?.fail(failure('rate_limited'));
+    await expect(first).rejects.toMatchObject({ code: 'rate_limited' });
+    expect(below.calls.map(({ request }) => request.deadline)).toEqual([2_000, 3_000]);
+    below.calls[1]?.reply({ late: true });
+    await expect(second).resolves.toEqual({ late: true });
+  });
+
+  it('is not shared by those who bear one name in two tenants', () => {
+    const { below, handler } = bench();
+    for (const tenant of ['acme', 'globex'])
+      void handler(readOf('a:1', { principal: { id: 'admin', tenant, roles: [] } }));
     expect(below.calls).toHaveLength(2);
+  });
+
+  it('a listener for progress that throws keeps nobody else from hearing', () => {
+    const { below, handler } = bench();
+    const seen: number[] = [];
+    const bad = (): void => {
+      throw new Error('bad listener');
+    };
+    void handler(readOf('a:1', { onProgress: bad }));
+    void handler(readOf('a:1', { onProgress: ({ progress }) => void seen.push(progress) }));
+    expect(() => below.calls[0]?.request.onProgress?.({ progress: 1 })).toThrow('bad listener');
+    expect(seen).toEqual([1]);
   });
 
   it('progress reaches all who asked for it', async () => {
