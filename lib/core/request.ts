@@ -35,6 +35,8 @@ export interface RequestFacts {
   /** The connection that answered last. */
   connection?: string | undefined;
   cache?: 'hit' | 'miss' | 'stale' | 'shared' | undefined;
+  /** The servers that the caller allows, where there are several: who is found is one of them. */
+  among?: readonly string[] | undefined;
 }
 
 /** One operation of the engine, frozen; whoever changes something makes a new one with `amend`. */
@@ -78,6 +80,7 @@ export class NewFacts implements RequestFacts {
   server: string | undefined = undefined;
   connection: string | undefined = undefined;
   cache: RequestFacts['cache'] = undefined;
+  among: readonly string[] | undefined = undefined;
 }
 
 /**

@@ -16,6 +16,7 @@ import type { ListKind } from '../core/events.ts';
 import type { Json } from '../core/json-rpc.ts';
 import type { RawList } from '../mcp/session/list.ts';
 import type { EventBus } from '../telemetry/event-bus.ts';
+import { admitsTool, refusesTools } from './admitted-tools.ts';
 import type { Listed, ListResult } from './contract.ts';
 import type { ItemFlags } from './item-flags.ts';
 import type { Replica } from './replica.ts';
@@ -244,12 +245,8 @@ function missing(
 
 /** The tools that the configuration of the server admits; original names. */
 function selected<T extends Json>(tools: readonly T[], server: Server): readonly T[] {
-  const { include, exclude } = server.config.tools;
-  if (include === undefined && exclude.length === 0) return tools;
-  return tools.filter((tool) => {
-    const name = tool['name'];
-    return typeof name === 'string' && (include?.includes(name) ?? true) && !exclude.includes(name);
-  });
+  const rules = server.config.tools;
+  return refusesTools(rules) ? tools.filter((tool) => admitsTool(rules, tool['name'])) : tools;
 }
 
 function lost(server: string): TroupeError {

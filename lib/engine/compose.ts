@@ -212,6 +212,7 @@ export function compileEngine(config: Config): EngineParts {
     logLevel: config.host.log === undefined ? undefined : 'info',
     link: (server, replica, leaveGate, credentials) =>
       createLink({ server, replica, leaveGate, credentials, clock, random, emit: bus.emit, launcher }),
+    refusal: trust.refusal,
     onListed: (server, replica, kind, list) => catalogs.listed(server, replica, kind, list),
     onChange: (server, replica, to) => {
       views.moved(replica.connection, to);

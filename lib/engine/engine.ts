@@ -419,11 +419,14 @@ class TroupeEngine implements Engine {
     const named = shape.server ?? (options?.servers?.length === 1 ? options.servers[0] : undefined);
     // One that does not exist is told of on the path, so that it is on record like every other operation.
     const config = named === undefined ? undefined : this.#parts.servers.get(named)?.config;
-    return this.#parts.requests.create(
+    const request = this.#parts.requests.create(
       named === shape.server ? shape : { ...shape, server: named },
       options,
       options?.timeoutMs ?? config?.timeoutMs ?? this.#parts.timeoutMs(shape),
     );
+    // None of them is nobody, and not everybody.
+    if (named === undefined && options?.servers !== undefined) request.facts.among = options.servers;
+    return request;
   };
 }
 

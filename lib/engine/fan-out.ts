@@ -87,9 +87,15 @@ export function fanOut(wanted: readonly string[] | undefined, deps: FanOutDeps):
 
 /** Asks many servers and makes one answer of what they say; the failures stand beside it. */
 export async function aggregate(request: AggregateRequest, deps: FanOutDeps): Promise<AggregateResult> {
+  const mode = MODES[request.mode ?? 'parallel'];
+  if (mode === undefined)
+    throw new TroupeError(
+      'invalid_request',
+      `mode is "${String(request.mode)}"; choose one of ${Object.keys(MODES).join(', ')}`,
+    );
   const found = deps.members(request.servers);
   const members = found instanceof Promise ? await found : found;
-  const rows = await MODES[request.mode ?? 'parallel'](members, deps);
+  const rows = await mode(members, deps);
   const failures = rows.flatMap((r) => (r.ok ? [] : [{ server: r.server, error: r.error }]));
   const reduce = request.reduce ?? (request.mode === 'first' ? 'first' : suited(request.method));
   return { result: await reduceAnswers(reduce, rows), failures };

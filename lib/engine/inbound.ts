@@ -86,7 +86,10 @@ export function createInboundDoor(options: InboundOptions): Inbound {
             server: from.server,
             cause: error,
           });
-      throw failed;
+      // Servers are not trusted: what went wrong inside of the host is nothing to them.
+      throw failed.code === 'internal'
+        ? new TroupeError('internal', `the host could not answer ${method}`, { server: from.server })
+        : failed;
     } finally {
       if (entered) used.leave();
       emit({

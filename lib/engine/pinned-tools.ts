@@ -22,6 +22,8 @@ export interface PinnedTools {
   quarantined(pinned: string, tool: string): Quarantine | undefined;
   /** Why the call that the request is must not be made. */
   held(request: Request): Quarantine | undefined;
+  /** The same as the error that it is. */
+  readonly refusal: (request: Request) => TroupeError | undefined;
   approve(pinned: string, tool: string | undefined): void;
   forget(pinned: string): void;
 }
@@ -51,6 +53,10 @@ export function createPinnedTools(deps: PinnedToolsDeps): PinnedTools | undefine
     method === 'tools/call' && server !== undefined
       ? pins.quarantined(pinName(server, principal), String(params?.['name']))
       : undefined;
+  const refusal = (request: Request): TroupeError | undefined => {
+    const quarantine = held(request);
+    return quarantine === undefined ? undefined : refused(quarantine, request.server ?? '');
+  };
   return {
     layer: (next) => (request) => {
       const { method, server, principal } = request;
@@ -59,9 +65,10 @@ export function createPinnedTools(deps: PinnedToolsDeps): PinnedTools | undefine
         const pinned = pinName(server, principal);
         return next(request).then((response) => withoutHeld(response, pinned, pins, seen.get(pinned)));
       }
-      const quarantine = held(request);
-      return quarantine === undefined ? next(request) : Promise.reject(refusal(quarantine, server));
+      const error = refusal(request);
+      return error === undefined ? next(request) : Promise.reject(error);
     },
+    refusal,
     review(server, tools) {
       const sightings = new Map(
         tools.map((tool) => [String(tool['name']), sightingOf(tool, redactor)] as const),
@@ -76,7 +83,7 @@ export function createPinnedTools(deps: PinnedToolsDeps): PinnedTools | undefine
   };
 }
 
-function refusal(
+function refused(
   { server: pinned, tool, reason, detail, diff, fingerprint }: Quarantine,
   server: string,
 ): TroupeError {

@@ -51,6 +51,7 @@ export function createRequestFactory(deps: {
     create(shape, options, defaultTimeoutMs) {
       const timeoutMs = options?.timeoutMs ?? defaultTimeoutMs;
       checkTimeout(timeoutMs);
+      if (options?.cache !== undefined) checkCache(options.cache);
       const cancellation = new Cancellation();
       const signal = options?.signal;
       if (signal !== undefined) {
@@ -136,6 +137,11 @@ function checkTimeout(timeoutMs: number): void {
     'invalid_request',
     `timeoutMs must be a number of milliseconds above 0 and at most ${MAX_TIMER_MS}, not ${String(timeoutMs)}`,
   );
+}
+
+function checkCache(cache: string): void {
+  if (cache === 'use' || cache === 'refresh' || cache === 'bypass') return;
+  throw new TroupeError('invalid_request', `cache must be use, refresh or bypass, not ${cache}`);
 }
 
 /** Arguments must be an object; what is in it is checked when it is written. */

@@ -51,7 +51,7 @@ export function resolve(deps: ResolveDeps): Interceptor {
     if (request.server !== undefined) return given(request, deps, next);
     const finder = FINDERS[request.method];
     if (finder === undefined) return only(request, deps, next);
-    const found = attempt(finder, request, deps);
+    const found = attempt(finder, request, deps, request.facts.among);
     if (!(found instanceof TroupeError)) return ask(request, found, deps, next);
     return found.code === 'not_found' ? search(request, finder, found, deps, next) : Promise.reject(found);
   };
@@ -247,9 +247,18 @@ function hides(server: string, sight: Sight, request: Request): boolean | Promis
 
 /** A method that names nothing goes to the only server there is. */
 function only(request: Request, deps: ResolveDeps, next: Handler): Promise<Response> {
-  const [first, ...rest] = deps.view(request.principal).servers.keys();
+  const { among } = request.facts;
+  const known = [...deps.view(request.principal).servers.keys()];
+  const [first, ...rest] = among === undefined ? known : known.filter((name) => among.includes(name));
   if (first === undefined)
-    return Promise.reject(new TroupeError('not_found', 'the fleet is empty: there is no server to ask'));
+    return Promise.reject(
+      new TroupeError(
+        'not_found',
+        known.length === 0
+          ? 'the fleet is empty: there is no server to ask'
+          : '`servers` names no server there is',
+      ),
+    );
   if (rest.length > 0) {
     return Promise.reject(
       new TroupeError(
@@ -271,7 +280,9 @@ async function search(
 ): Promise<Response> {
   const { cancellation } = request;
   const { servers, knows } = deps.view(request.principal);
-  const unknown = [...servers.values()].filter((server) => !knows(server.name, finder.kind));
+  const { among } = request.facts;
+  const allowed = [...servers.values()].filter(({ name }) => among?.includes(name) !== false);
+  const unknown = allowed.filter((server) => !knows(server.name, finder.kind));
   // A server whose name begins the exposed name is the likely holder; only if there is none, everybody is waited for.
   const likely = unknown.filter((server) => isLikely(server, request));
   const asked = askable(likely.length > 0 ? likely : unknown, request, finder, deps);
@@ -281,7 +292,7 @@ async function search(
     ),
   );
   cancellation.throwIfCancelled();
-  const found = asked.length === 0 ? missing : attempt(finder, request, deps);
+  const found = asked.length === 0 ? missing : attempt(finder, request, deps, among);
   if (!(found instanceof TroupeError)) return ask(request, found, deps, next);
   if (found.code !== 'not_found') throw found;
   const failed = outcomes.find(({ error }) => error !== undefined);
@@ -309,9 +320,7 @@ async function search(
   }
   if (request.method !== 'resources/read') throw found;
   // Nobody lists it, but a resource may be readable all the same: whoever has resources is asked, in order.
-  const readers = [...servers.values()].filter(
-    (s) => s.connected?.connection.session?.supports('resources/read') === true,
-  );
+  const readers = allowed.filter((s) => s.connected?.connection.session?.supports('resources/read') === true);
   const [first, ...others] = readers.map((server) => server.name);
   if (first === undefined) throw found;
   return ask(request, { server: first, params: request.params ?? {}, others }, deps, next);

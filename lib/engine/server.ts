@@ -7,6 +7,7 @@ import { TroupeError } from '../core/errors.ts';
 import type { ConnectionState, Emit, ListKind } from '../core/events.ts';
 import type { Json } from '../core/json-rpc.ts';
 import type { Logger, Random } from '../core/ports.ts';
+import type { Request } from '../core/request.ts';
 import type { Stages } from '../core/stages.ts';
 import type { Credentials } from '../mcp/authorization/credentials.ts';
 import { LIST_METHODS, type RawList } from '../mcp/session/list.ts';
@@ -59,6 +60,8 @@ export interface ServerDeps extends ServerCredentialsDeps {
     leaveGate: () => void,
     credentials: Credentials | undefined,
   ) => Link & { readonly process?: ServerProcess | undefined };
+  /** Why a call is not made of what is pinned; undefined where nothing is. */
+  readonly refusal: ((request: Request) => TroupeError | undefined) | undefined;
   /** A list of a session has arrived; gives back what of it is kept. */
   readonly onListed: (server: Server, replica: Replica, kind: ListKind, list: RawList) => RawList;
   /** Something about a connection changed that the fleet shows. */
@@ -461,7 +464,7 @@ export class Server {
   }
 
   #openPath(replica: Replica, session: Session): void {
-    const { clock, random, emit, stages, connections } = this.#deps;
+    const { clock, random, emit, stages, connections, refusal } = this.#deps;
     openSessionPath({
       server: this.config,
       replica,
@@ -471,6 +474,7 @@ export class Server {
       emit,
       stages,
       connections,
+      refusal,
       onBreaker: () => {
         this.pool.wake();
         this.#deps.onChange(this, replica, replica.connection.state);

@@ -71,6 +71,11 @@ export class SessionLists {
     });
   }
 
+  /** Whether this session has listed it, old or new. */
+  has(kind: ListKind): boolean {
+    return this.#entries[kind].list !== undefined;
+  }
+
   error(kind: ListKind): TroupeError | undefined {
     return this.#entries[kind].error;
   }

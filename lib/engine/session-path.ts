@@ -1,13 +1,18 @@
 import type { ResolvedServer } from '../config/config.ts';
 import type { Clock } from '../core/clock.ts';
 import type { Emit } from '../core/events.ts';
+import { TroupeError } from '../core/errors.ts';
 import { compose, type Handler, type Interceptor } from '../core/interceptor.ts';
+import type { Json } from '../core/json-rpc.ts';
 import type { Random } from '../core/ports.ts';
+import type { Request } from '../core/request.ts';
 import type { Stages } from '../core/stages.ts';
 import type { Session } from '../mcp/session/session.ts';
 import { createBulkhead, slots } from '../resilience/bulkhead.ts';
 import { createCircuitBreaker } from '../resilience/circuit-breaker.ts';
 import type { ConnectionPool } from '../supervision/pool.ts';
+import { admitsTool, refusesTools } from './admitted-tools.ts';
+import { unless } from './listing.ts';
 import { probeSession, watchHealth } from './probe.ts';
 import type { Replica } from './replica.ts';
 
@@ -20,6 +25,8 @@ export interface SessionPathOptions {
   readonly emit: Emit;
   readonly stages: Stages;
   readonly connections: ConnectionPool;
+  /** Why a call is not made of what is pinned; undefined where nothing is. */
+  readonly refusal: ((request: Request) => TroupeError | undefined) | undefined;
   /** Its breaker admits more or less than before. */
   readonly onBreaker: () => void;
 }
@@ -31,7 +38,12 @@ export interface SessionPathOptions {
 export function openSessionPath(options: SessionPathOptions): void {
   const { server, replica } = options;
   const terminal = terminalOf(options);
-  replica.path = server.adaptive === undefined ? terminal : compose([adaptiveSlots(options)], terminal);
+  const layers = [
+    ...(refusesTools(server.tools) ? [onlyExisting(server)] : []),
+    ...(options.refusal === undefined ? [] : [onlyCompared(replica, options.refusal)]),
+    ...(server.adaptive === undefined ? [] : [adaptiveSlots(options)]),
+  ];
+  replica.path = layers.length === 0 ? terminal : compose(layers, terminal);
   openBreaker(options);
   watch(options);
 }
@@ -84,6 +96,36 @@ function adaptiveSlots({ server, replica, clock }: SessionPathOptions): Intercep
       adaptive: { min: adaptive?.min ?? 1 },
     }),
   });
+}
+
+/** What the configuration leaves out is not there, by whatever way it is asked for. */
+function onlyExisting({ name: server, tools }: ResolvedServer): Interceptor {
+  return (next) => (request) => {
+    if (request.method === 'tools/call' && !admitsTool(tools, request.params?.['name'])) {
+      const tool = JSON.stringify(request.params?.['name']);
+      const detail = `the configuration leaves the tool ${tool} out`;
+      return Promise.reject(new TroupeError('not_found', detail, { server }));
+    }
+    if (request.method !== 'tools/list') return next(request);
+    return next(request).then((response) => {
+      const listed = response['tools'];
+      if (!Array.isArray(listed)) return response;
+      return { ...response, tools: (listed as Json[]).filter((tool) => admitsTool(tools, tool?.['name'])) };
+    });
+  };
+}
+
+/** What another session has listed says nothing of this one: before its own list was looked at, nothing is called. */
+function onlyCompared(replica: Replica, refusal: (request: Request) => TroupeError | undefined): Interceptor {
+  return (next) => (request) => {
+    const { lists } = replica;
+    if (request.method !== 'tools/call' || lists === undefined || lists.has('tools')) return next(request);
+    return unless(request.cancellation, lists.fresh('tools')).then(() => {
+      const refused = refusal(request);
+      if (refused !== undefined) throw refused;
+      return next(request);
+    });
+  };
 }
 
 function terminalOf({ replica, session, connections }: SessionPathOptions): Handler {

@@ -55,6 +55,8 @@ export interface Trust {
   readonly permit: ((from: Asker, method: string) => void | Promise<void>) | undefined;
   /** A server has listed its tools: compare with what was accepted, before anybody sees them. */
   review(server: ResolvedServer, tools: readonly Json[]): void;
+  /** Why a call is not made of what is pinned; undefined where nothing is. */
+  readonly refusal: ((request: Request) => TroupeError | undefined) | undefined;
   /** Whether the tool waits for approval and is not shown. */
   readonly held: ((server: string, tool: string) => boolean) | undefined;
   approve(server: string, tool: string | undefined): void;
@@ -173,6 +175,7 @@ export function createTrust(deps: TrustDeps): Trust {
     policyRevision: () => revision,
     permit: engine === undefined && trail === undefined ? undefined : permitOf(engine && guarded, trail),
     review: (server, tools) => pins?.review(server, tools),
+    refusal: pins?.refusal,
     held: pins === undefined ? undefined : (server, tool) => pins.quarantined(server, tool) !== undefined,
     approve(server, tool) {
       if (pins === undefined)

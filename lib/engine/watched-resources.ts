@@ -3,6 +3,7 @@ import type { Json } from '../core/json-rpc.ts';
 import type { Logger } from '../core/ports.ts';
 import type { Request } from '../core/request.ts';
 import type { Session } from '../mcp/session/session.ts';
+import type { Refusals } from '../mcp/session/subscriptions.ts';
 
 /** Called with the params of each `notifications/resources/updated` for the resource, and the server it came from. */
 export type ResourceListener = (update: {
@@ -17,6 +18,8 @@ export interface Subscription {
   /** Ends it; the server is told when nobody else watches. Idempotent. */
   close(): Promise<void>;
 }
+
+const NOTHING_REFUSED: Refusals = new Map();
 
 /** One who watches one resource. */
 interface Watcher {
@@ -68,7 +71,12 @@ export class WatchedResources {
     }
     this.#session = session;
     if (session.era === 'modern' || this.#listeners.size > 0) {
-      this.#apply().catch((error: unknown) => onFailed(error as TroupeError));
+      this.#apply().then(
+        (refused) => {
+          for (const error of refused.values()) onFailed(error);
+        },
+        (error: unknown) => onFailed(error as TroupeError),
+      );
     }
   }
 
@@ -87,7 +95,7 @@ export class WatchedResources {
     // An object of its own, so that one function may watch twice and be ended once.
     const own: Watcher = { tell: listener, request, verdict: undefined };
     set.add(own);
-    if (isNew) this.#told.set(uri, this.#apply());
+    if (isNew) this.#told.set(uri, this.#begun(uri));
     try {
       await this.#told.get(uri);
     } catch (error) {
@@ -185,10 +193,21 @@ export class WatchedResources {
     return true;
   }
 
-  /** One change at a time, in order. */
-  #apply(): Promise<void> {
-    const done = this.#last.then(() => this.#session?.setSubscriptions(new Set(this.#listeners.keys())));
-    this.#last = done.catch(() => {});
+  /** What the server says to others is theirs. */
+  async #begun(uri: string): Promise<void> {
+    const refusal = (await this.#apply()).get(uri);
+    if (refusal !== undefined) throw refusal;
+  }
+
+  /** One change at a time, in order; what the server refuses of the whole. */
+  #apply(): Promise<Refusals> {
+    const done = this.#last.then(
+      () => this.#session?.setSubscriptions(new Set(this.#listeners.keys())) ?? NOTHING_REFUSED,
+    );
+    this.#last = done.then(
+      () => {},
+      () => {},
+    );
     return done;
   }
 }

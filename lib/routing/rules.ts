@@ -91,6 +91,6 @@ function listOf(value: unknown, at: number, key: string): readonly string[] {
 }
 
 function invalid(at: number, key: string, remedy: string, cause?: unknown): TroupeError {
-  const field = `rules[${at}]${key === '' ? '' : `.${key}`}`;
+  const field = `routes[${at}]${key === '' ? '' : `.${key}`}`;
   return new TroupeError('config_invalid', `${field}: ${remedy}`, { data: { field }, cause });
 }

@@ -56,6 +56,28 @@ describe.each(['legacy', 'modern'] as const)('pinning of a %s server', (era) => 
     expect(await textOf(engine.callTool('bank__pay'))).toBe('paid');
   });
 
+  it('of another session are compared before anything of it is called', async () => {
+    let peer = bankOf(HONEST);
+    const engine = make({ servers: { bank: { era, transport: () => peer.transport } }, pinning: true });
+    await engine.start();
+    await engine.listTools();
+    expect(await textOf(engine.callTool('bank__pay'))).toBe('paid');
+    const honest = peer;
+    peer = bankOf(POISONED);
+    // Its list takes its time.
+    let list = (): void => {};
+    const answer = { tools: [POISONED], ttlMs: 0, cacheScope: 'private', resultType: 'complete' };
+    peer.answer('tools/list', () => new Promise((resolve) => (list = () => resolve(answer))));
+    honest.close();
+    await until(() => engine.connection('bank').state !== 'Connected', 'the loss');
+    await until(() => engine.connection('bank').state === 'Connected', 'the next session');
+    const refused = failureOf(engine.callTool('bank__pay'));
+    await until(() => peer.received.some((m) => 'method' in m && m.method === 'tools/list'), 'the list');
+    list();
+    expect(await refused).toMatchObject({ code: 'denied', data: { reason: 'changed' } });
+    expect(peer.received.filter((m) => 'method' in m && m.method === 'tools/call')).toEqual([]);
+  });
+
   it('knows after a restart what was accepted before it', async () => {
     const stateDir = directory();
     const first = await started(bankOf(HONEST), { stateDir });

@@ -16,9 +16,8 @@ function session(
     sets,
     setSubscriptions(uris: ReadonlySet<string>) {
       sets.push([...uris]);
-      return refuse !== undefined && uris.has(refuse)
-        ? Promise.reject(new TroupeError('unsupported', 'no'))
-        : Promise.resolve();
+      const refused = refuse !== undefined && uris.has(refuse) ? [refuse] : [];
+      return Promise.resolve(new Map(refused.map((uri) => [uri, new TroupeError('unsupported', 'no')])));
     },
   } as unknown as Session & { readonly sets: string[][] };
 }
@@ -39,6 +38,16 @@ describe('WatchedResources', () => {
     await second.close();
     expect(current.sets).toEqual([['x://1'], []]);
     expect(watched.size).toBe(0);
+  });
+
+  it('tells each only what the server says to it', async () => {
+    const watched = new WatchedResources('s', silentLogger);
+    watched.attach(session('legacy', 'x://bad'), ignore);
+    const outcomes = await Promise.allSettled(
+      ['x://1', 'x://bad', 'x://2'].map((uri) => watched.add(uri, ignore, ASKED)),
+    );
+    expect(outcomes.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled']);
+    expect([...watched.uris]).toEqual(['x://1', 'x://2']);
   });
 
   it('calls everyone who watches the resource or something above it', async () => {
@@ -177,7 +186,7 @@ describe('WatchedResources', () => {
       current.setSubscriptions = (uris) => {
         current.sets.push([...uris]);
         return new Promise((resolve) => {
-          accept = resolve;
+          accept = () => resolve(new Map());
         });
       };
       watched.attach(current, ignore);

@@ -31,13 +31,13 @@ describe('routing rules', () => {
   });
 
   it.each([
-    [{ to: 'files' }, 'rules[0].match'],
-    [{ match: 'file://**' }, 'rules[0].to'],
-    [{ match: 'file://**', to: 'nobody' }, 'rules[0].to'],
-    [{ match: '', to: 'files' }, 'rules[0].match'],
-    [{ match: 7, to: 'files' }, 'rules[0].match'],
-    [{ match: 'x'.repeat(10_000), to: 'files' }, 'rules[0].match'],
-    ['file://**', 'rules[0]'],
+    [{ to: 'files' }, 'routes[0].match'],
+    [{ match: 'file://**' }, 'routes[0].to'],
+    [{ match: 'file://**', to: 'nobody' }, 'routes[0].to'],
+    [{ match: '', to: 'files' }, 'routes[0].match'],
+    [{ match: 7, to: 'files' }, 'routes[0].match'],
+    [{ match: 'x'.repeat(10_000), to: 'files' }, 'routes[0].match'],
+    ['file://**', 'routes[0]'],
   ])('refuse %j', (rule, field) => {
     expect(() => rulesOf(rule as never)).toThrow(
       expect.objectContaining({ code: 'config_invalid', data: { field } }),

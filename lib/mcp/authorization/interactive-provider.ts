@@ -34,7 +34,7 @@ export class InteractiveProvider implements OAuthClientProvider {
   #tokens: StoredOAuthTokens | undefined;
   #verifier = '';
   #discovery: OAuthDiscoveryState | undefined;
-  #loaded = false;
+  #loading: Promise<void> | undefined;
 
   constructor(
     options: OAuthOptions & { readonly expectedIssuer?: string | undefined },
@@ -132,9 +132,16 @@ export class InteractiveProvider implements OAuthClientProvider {
     if (scope !== 'verifier' && scope !== 'discovery') await this.#save();
   }
 
-  async #load(): Promise<void> {
-    if (this.#loaded) return;
-    this.#loaded = true;
+  /** Once; what could not be read is tried again, and never taken for empty: the next save would replace it. */
+  #load(): Promise<void> {
+    this.#loading ??= this.#read().catch((error: unknown) => {
+      this.#loading = undefined;
+      throw error;
+    });
+    return this.#loading;
+  }
+
+  async #read(): Promise<void> {
     const text = await this.#store?.load(this.#key);
     if (text === undefined) return;
     const kept = JSON.parse(text) as Kept;

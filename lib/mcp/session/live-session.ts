@@ -9,9 +9,14 @@ import type { Dispatcher } from '../wire/dispatcher.ts';
 import { headerValue, paramHeaderValues, paramHeaders } from '../wire/param-headers.ts';
 import type { Validators } from '../wire/validators.ts';
 import type { Wire } from '../wire/wire.ts';
-import { supportsMethod } from './capabilities.ts';
+import { announcesListChanges, supportsMethod } from './capabilities.ts';
 import type { Session, SessionObserver, SessionRequest } from './session.ts';
-import { legacySubscriptions, modernSubscriptions, type Subscriptions } from './subscriptions.ts';
+import {
+  legacySubscriptions,
+  modernSubscriptions,
+  type Subscriptions,
+  type Refusals,
+} from './subscriptions.ts';
 
 export interface LiveSessionOptions {
   readonly wire: Wire;
@@ -88,6 +93,7 @@ export class LiveSession implements Session {
     wire.observe({
       onNotification: (method, params) => this.#observer?.onNotification(method, params),
       onClose: (error) => this.#end(error),
+      onGap: () => this.#missedChanges(),
       onOddity: (error, count) => {
         if (this.#observer === undefined) this.#untold = { error, count };
         else this.#observer.onOddity(error, count);
@@ -141,7 +147,7 @@ export class LiveSession implements Session {
     if (this.#lost !== undefined) observer.onLost(this.#lost);
   }
 
-  setSubscriptions(uris: ReadonlySet<string>): Promise<void> {
+  setSubscriptions(uris: ReadonlySet<string>): Promise<Refusals> {
     return this.#subscriptions.set(uris);
   }
 
@@ -270,8 +276,8 @@ export class LiveSession implements Session {
   }
 
   #missedChanges(): void {
-    for (const feature of ['tools', 'resources', 'prompts']) {
-      if (isJson(this.capabilities[feature]))
+    for (const feature of ['tools', 'resources', 'prompts'] as const) {
+      if (announcesListChanges(this.capabilities, feature))
         this.#observer?.onNotification(`notifications/${feature}/list_changed`, undefined);
     }
   }

@@ -1,3 +1,4 @@
+import type { Refusals } from './subscriptions.ts';
 import type { Cancellation } from '../../core/cancellation.ts';
 import type { TroupeError } from '../../core/errors.ts';
 import type { Era } from '../../core/events.ts';
@@ -49,7 +50,7 @@ export interface Session {
   supports(method: string): boolean;
   observe(observer: SessionObserver): void;
   /** The resource URIs for which `notifications/resources/updated` is wanted, as a whole. */
-  setSubscriptions(uris: ReadonlySet<string>): Promise<void>;
+  setSubscriptions(uris: ReadonlySet<string>): Promise<Refusals>;
   /** From which level on the server is to send log messages: a request in the legacy era, a field of each later request in the modern one. */
   setLogLevel(level: string): Promise<void>;
   /** Tells what tools look like, so that outputs are checked and headers mirrored. */

@@ -7,10 +7,14 @@ import { fromSdk } from '../errors.ts';
 import { announcesListChanges, supportsMethod } from './capabilities.ts';
 import type { SessionRequest } from './session.ts';
 
+/** By URI. */
+export type Refusals = ReadonlyMap<string, TroupeError>;
+const NOTHING_REFUSED: Refusals = new Map();
+
 /** How a session hears of changes, in its era. */
 export interface Subscriptions {
-  /** Makes `uris` the whole set of watched resources. Rejects with what the server said to the first one it refuses. */
-  set(uris: ReadonlySet<string>): Promise<void>;
+  /** Makes `uris` the whole set of watched resources. Gives back those that the server refuses, and with what words. */
+  set(uris: ReadonlySet<string>): Promise<Refusals>;
   close(): void;
 }
 
@@ -39,11 +43,15 @@ export function legacySubscriptions(
         ...added.map((uri) => ask('resources/subscribe', uri)),
         ...dropped.map((uri) => ask('resources/unsubscribe', uri)),
       ]);
-      const refused = outcomes.slice(0, added.length).findIndex((o) => o.status === 'rejected');
-      if (refused < 0) return;
-      const uri = added[refused];
-      if (uri !== undefined) held.delete(uri);
-      throw (outcomes[refused] as PromiseRejectedResult).reason;
+      const refused = new Map<string, TroupeError>();
+      for (const [i, uri] of added.entries()) {
+        const outcome = outcomes[i];
+        if (outcome?.status !== 'rejected') continue;
+        // Asked for again with the next change, as long as somebody wants it.
+        held.delete(uri);
+        refused.set(uri, TroupeError.from(outcome.reason));
+      }
+      return refused;
     },
     close() {
       held.clear();
@@ -101,7 +109,7 @@ export function modernSubscriptions(options: ModernOptions): Subscriptions {
 
   const reopen = async (): Promise<void> => {
     try {
-      await open();
+      for (const error of (await open()).values()) options.onFailed(error);
       options.onGap();
     } catch (error) {
       options.onFailed(fromSdk(error, { server: options.server, connection: options.connection }));
@@ -109,21 +117,24 @@ export function modernSubscriptions(options: ModernOptions): Subscriptions {
     }
   };
 
-  const open = async (): Promise<void> => {
+  /** Until another stream stands, the one before it does. */
+  const open = async (): Promise<Refusals> => {
     const mine = ++generation;
     const previous = current;
     const wanted = filter();
-    current = undefined;
     if (wanted === undefined || closed) {
+      current = undefined;
       await previous?.close();
-      return;
+      return NOTHING_REFUSED;
     }
     const opened = await client.listen(wanted, { timeout: options.timeoutMs });
     if (closed || mine !== generation) {
       await opened.close();
-      return;
+      return NOTHING_REFUSED;
     }
     current = opened;
+    retry?.();
+    retry = undefined;
     const since = clock.now();
     void opened.closed.then((how) => {
       if (how === 'local' || closed || current !== opened) return;
@@ -133,14 +144,19 @@ export function modernSubscriptions(options: ModernOptions): Subscriptions {
     });
     await previous?.close();
     const honoured = new Set(opened.honoredFilter.resourceSubscriptions);
-    const refused = [...uris].find((uri) => !honoured.has(uri));
-    if (refused !== undefined) {
-      throw new TroupeError('unsupported', `the server does not watch ${refused}`, {
+    const refused = new Map<string, TroupeError>();
+    for (const uri of uris) {
+      if (honoured.has(uri)) continue;
+      const error = new TroupeError('unsupported', `the server does not watch ${uri}`, {
         server: options.server,
         connection: options.connection,
         delivery: 'answered',
       });
+      refused.set(uri, error);
     }
+    // Asked for again with the next change, as long as somebody wants it; not with every stream that is lost.
+    if (refused.size > 0) uris = new Set([...uris].filter((uri) => !refused.has(uri)));
+    return refused;
   };
 
   return {
@@ -151,10 +167,15 @@ export function modernSubscriptions(options: ModernOptions): Subscriptions {
           connection: options.connection,
         });
       }
-      uris = new Set(next);
+      const before = uris;
+      const wanted = new Set(next);
+      uris = wanted;
       try {
-        await open();
+        return await open();
       } catch (error) {
+        // What stands goes on as it was; where nothing does, it is tried again with what is wanted.
+        if (current === undefined) later();
+        else if (uris === wanted) uris = before;
         throw fromSdk(error, { server: options.server, connection: options.connection });
       }
     },

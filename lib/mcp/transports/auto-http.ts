@@ -131,6 +131,7 @@ class AutoHttpChannel implements Channel {
       onMessage: (message) => receiver()?.onMessage(message),
       onUnanswered: (id, error) => receiver()?.onUnanswered(id, error),
       onOddity: (error) => receiver()?.onOddity(error),
+      onGap: () => receiver()?.onGap?.(),
       onClose: (error) => {
         // While it opens, its failure is told to whoever waits for the switch.
         if (this.#channel === channel && !this.#switching) this.#tellClosed(error);

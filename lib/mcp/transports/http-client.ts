@@ -131,6 +131,8 @@ export abstract class HttpExchange implements Dispatcher.DispatchHandler, Deadli
   wheelAfter: DeadlineEntry | undefined = undefined;
   /** Bytes of the body counted as waiting for a socket. */
   waitingBytes = 0;
+  /** The credentials that travel with it. */
+  used: Readonly<Record<string, string>> | undefined = undefined;
   protected readonly client: HttpClient;
   #controller: Dispatcher.DispatchController | undefined = undefined;
   #over = false;

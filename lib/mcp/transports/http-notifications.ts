@@ -26,6 +26,8 @@ export interface NotificationHost {
   listen(exchange: HttpExchange, lastEventId: string | undefined): void;
   heard(frame: Buffer): void;
   sessionLost(refusal: Refusal): void;
+  /** What was said while no stream stood nobody has heard. */
+  gap(): void;
   oddity(error: TroupeError): void;
 }
 
@@ -45,6 +47,7 @@ export class NotificationStream {
   #retryMs: number | undefined;
   #failures = 0;
   #openedAt = 0;
+  #stood = false;
   #challenged = false;
   #stopped = false;
 
@@ -71,6 +74,9 @@ export class NotificationStream {
 
   opened(): void {
     this.#openedAt = this.#host.client.clock.now();
+    // With the id of the last event, the server says again what came after it.
+    if (this.#stood && this.#lastEventId === undefined) this.#host.gap();
+    this.#stood = true;
   }
 
   /** The stream ended (no error), went silent, broke, or could not be opened. */
@@ -89,14 +95,18 @@ export class NotificationStream {
       this.#challenged = false;
     } else this.#failures += 1;
     if (error !== undefined && !(silent && lived >= LONG_LIVED_MS)) this.#host.oddity(error);
-    const delay = Math.max(reconnectDelay(this.#failures, this.#retryMs, random), retryAfter ?? 0);
+    // One that we have ended ourselves for its silence is renewed at once.
+    const renewed = silent && lived >= LONG_LIVED_MS;
+    const delay = renewed
+      ? 0
+      : Math.max(reconnectDelay(this.#failures, this.#retryMs, random), retryAfter ?? 0);
     this.#disarm = client.clock.after(delay, () => {
       this.#disarm = undefined;
       this.start();
     });
   }
 
-  refused(refusal: Refusal): void {
+  refused(refusal: Refusal, used: Readonly<Record<string, string>> | undefined): void {
     if (this.#stopped) return;
     const { status } = refusal;
     const host = this.#host;
@@ -113,7 +123,7 @@ export class NotificationStream {
     const error = refused(host.server, refusal, wallTime);
     if ((status === 401 || status === 403) && host.credentials !== undefined && !this.#challenged) {
       this.#challenged = true;
-      void this.#challenge(host.credentials, refusal, error);
+      void this.#challenge(host.credentials, refusal, error, used);
     } else if (status === 409 || status === 429 || (status >= 500 && status !== 501)) {
       // 409: the server has not noticed yet that our last stream is gone.
       this.lost(undefined, error, retryAfterMs(refusal.headers, wallTime));
@@ -123,10 +133,15 @@ export class NotificationStream {
     }
   }
 
-  async #challenge(credentials: HttpCredentials, refusal: Refusal, error: TroupeError): Promise<void> {
+  async #challenge(
+    credentials: HttpCredentials,
+    refusal: Refusal,
+    error: TroupeError,
+    used: Readonly<Record<string, string>> | undefined,
+  ): Promise<void> {
     const again =
       credentials.answered?.(refusal.status, refusal.headers) === true ||
-      (await credentials.refused(challengeOf(refusal)).catch(() => false));
+      (await credentials.refused({ ...challengeOf(refusal), used: used ?? {} }).catch(() => false));
     if (this.#stopped) return;
     if (again) this.start();
     else {
@@ -192,6 +207,7 @@ class NotificationExchange extends HttpExchange {
   }
 
   #refused(): void {
-    this.#stream.refused({ status: this.#status, headers: this.#headers, text: this.#refusal?.text() ?? '' });
+    const text = this.#refusal?.text() ?? '';
+    this.#stream.refused({ status: this.#status, headers: this.#headers, text }, this.used);
   }
 }

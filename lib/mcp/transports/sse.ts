@@ -250,6 +250,7 @@ class SseChannel implements Channel {
       const given = credentials?.headers({ method: request.method, url: new URL(request.path, this.#url) });
       const extra = given instanceof Promise ? await given : given;
       if (exchange.over) return;
+      exchange.used = extra;
       this.client.start(exchange, { ...request, headers: withHeaders(request.headers, extra) }, lane);
     } catch (error) {
       exchange.refuse(
@@ -269,7 +270,8 @@ class SseChannel implements Channel {
   ): Promise<void> {
     let failure = error;
     try {
-      const granted = await credentials.refused(challengeOf(refusal));
+      const used = (post === undefined ? this.#stream?.used : post.used) ?? {};
+      const granted = await credentials.refused({ ...challengeOf(refusal), used });
       if (this.#closing !== undefined || post?.over === true) return;
       if (granted) {
         again();
@@ -437,6 +439,11 @@ class SsePost implements ListedUnderWay {
       this.#resolve = resolve;
       this.#reject = reject;
     });
+  }
+
+  /** The credentials that travelled with it. */
+  get used(): HttpExchange['used'] {
+    return this.#exchange?.used;
   }
 
   carry(exchange: HttpExchange): void {

@@ -189,8 +189,8 @@ class StreamableHttpChannel implements Channel, OutgoingHost, NotificationHost {
     const { status } = refusal;
     const answer = outgoing.ids.length === 1 ? errorAnswer(refusal, outgoing.ids[0]) : undefined;
     const lost = outgoing.session !== undefined && saysSessionLost(refusal);
-    // A server that knows the session and not the method says so with 404 and our id (2026-07-28, but early servers too).
-    if (lost && answer?.code !== METHOD_NOT_FOUND) {
+    // An answer with our id is the server's judgement of the request, whatever its status and words: it may have run.
+    if (lost && (answer === undefined || saysItself(answer))) {
       this.#expire(outgoing, sessionExpired(this.server, refusal));
       return;
     }
@@ -261,6 +261,10 @@ class StreamableHttpChannel implements Channel, OutgoingHost, NotificationHost {
   sessionLost(refusal: Refusal): void {
     this.#expiring ??= sessionExpired(this.server, refusal).with({ delivery: 'sent' });
     this.#expireWhenTold();
+  }
+
+  gap(): void {
+    if (!this.#over) this.#receiver?.onGap?.();
   }
 
   oddity(error: TroupeError): void {
@@ -387,6 +391,7 @@ class StreamableHttpChannel implements Channel, OutgoingHost, NotificationHost {
     try {
       const extra = await this.credentials?.headers({ method, url: this.#url });
       if (exchange.over) return;
+      exchange.used = extra;
       this.client.start(exchange, { method, path: this.#path, headers: withHeaders(headers, extra) }, lane);
     } catch (error) {
       exchange.refuse(this.#withoutCredentials(error));
@@ -587,8 +592,12 @@ const POST_HEADERS: readonly string[] = [
 ];
 const NO_HEADERS: Readonly<Record<string, string>> = Object.freeze({});
 const GET_HEADERS: readonly string[] = ['accept', 'text/event-stream', 'accept-encoding', 'identity'];
-/** JSON-RPC: method not found. */
-const METHOD_NOT_FOUND = -32601;
+/** What the official SDKs answer to a session they do not know, before they look at the message. */
+const SESSION_NOT_FOUND = -32001;
+
+function saysItself({ code, message }: { readonly code: number; readonly message: string }): boolean {
+  return code === SESSION_NOT_FOUND && /session/i.test(message);
+}
 
 function withoutUser(url: URL): URL {
   const bare = new URL(url);

@@ -21,6 +21,8 @@ export interface ChannelReceiver {
   onClose(error: TroupeError): void;
   /** Something odd that harms no request: garbage line, dropped notification, failed notification stream. Counted, sampled to the log. */
   onOddity(error: TroupeError): void;
+  /** Notifications may have been missed: the stream that carries them was not there for a while. */
+  onGap?(): void;
 }
 
 /**

@@ -11,7 +11,7 @@ import {
 import type { Progress } from '../../core/request.ts';
 import { fromRpcError } from '../errors.ts';
 import type { Channel } from './channel.ts';
-import { ID_PREFIX, PendingTable, idOf, type Waiting } from './pending-table.ts';
+import { isDispatched, PendingTable, idOf, type Waiting } from './pending-table.ts';
 
 /** One ordinary request, ready for the wire. */
 export interface Call {
@@ -168,7 +168,7 @@ export class Dispatcher {
     const token = params?.['progressToken'];
     if (typeof token !== 'string') return false;
     const pending = this.#pending.get(token);
-    if (pending === undefined) return token.startsWith(ID_PREFIX);
+    if (pending === undefined) return isDispatched(token);
     const progress = params?.['progress'];
     if (typeof progress !== 'number' || !Number.isFinite(progress)) return true;
     if (progress <= pending.lastProgress) {

@@ -10,6 +10,8 @@ export interface WireObserver {
   onClose(error: TroupeError): void;
   /** Not every one: `count` is their number so far. */
   onOddity(error: TroupeError, count: number): void;
+  /** Notifications may have been missed. */
+  onGap?(): void;
 }
 
 /** Notifications that the SDK client needs to see: acknowledged subscriptions, and cancels of the server's own requests. */
@@ -82,6 +84,10 @@ export class Wire implements ChannelReceiver {
     if (this.#closeCause !== undefined) dispatcher.close(this.#closeCause);
     this.#dispatcher = dispatcher;
     return dispatcher;
+  }
+
+  onGap(): void {
+    this.#observer?.onGap?.();
   }
 
   onMessage(message: RpcMessage): void {

@@ -127,10 +127,32 @@ describe('the notification stream', () => {
     });
     await receiver.until(() => receiver.messages.length === 1);
     await clock.advance(30_001);
-    expect(await clock.plan()).toBe(1_000);
-    await clock.advance(1_000);
+    expect(await clock.plan()).toBe(0);
+    await clock.advance(1);
     await fixture.until(() => gets(fixture) === 2);
     expect(receiver.oddities).toEqual([]);
+  });
+
+  it.each([
+    ['says so where changes may have been missed', undefined, 1],
+    ['says nothing where the server resumes after the last event', '7', 0],
+  ])('once it is there again, %s', async (_what, id, gaps) => {
+    const clock = createPlanClock();
+    const { fixture, receiver } = await open(
+      (_seen, response) => {
+        const to = stream(response);
+        if (id !== undefined) to.write(`id: ${id}\n`);
+        event(to, change);
+        if (gets(fixture) === 1) to.end();
+      },
+      { clock },
+    );
+    let told = 0;
+    receiver.onGap = () => (told += 1);
+    await receiver.until(() => receiver.messages.length === 1);
+    await clock.advance(await clock.plan());
+    await receiver.until(() => receiver.messages.length === 2);
+    expect([gets(fixture), told]).toEqual([2, gaps]);
   });
 
   it.each([

@@ -855,6 +855,21 @@ describe('a session that is gone', () => {
     await receiver.until(() => receiver.closes.length === 1);
   });
 
+  it.each([
+    [404, -32602, 'ticket 7 not found'],
+    [400, -32602, 'the browser session has crashed'],
+  ])('is not what HTTP %i means with an answer to our request', async (status, code, message) => {
+    const { channel, receiver, fixture } = await openLegacy((seen, response) => {
+      if (notOffered(seen, response)) return;
+      json(response, { jsonrpc: '2.0', id: seen.body?.id, error: { code, message } }, status);
+    });
+    await channel.send(request(7));
+    await receiver.until(() => receiver.messages.length === 1);
+    expect(receiver.messages).toMatchObject([{ id: 7, error: { code, message } }]);
+    expect(receiver.closes).toEqual([]);
+    expect(fixture.seen.filter(({ body }) => body?.id === 7)).toHaveLength(1);
+  });
+
   it('is not what 404 means without a session, or with our id and an unknown method', async () => {
     const { url } = await serve((_seen, response) => text(response, 404));
     const stateless = await open(url);
