@@ -5,7 +5,7 @@ import { TroupeError } from '../core/errors.ts';
 import type { Handler } from '../core/interceptor.ts';
 import type { Json } from '../core/json-rpc.ts';
 import { silentLogger } from '../core/ports.ts';
-import type { Principal, Request } from '../core/request.ts';
+import { amend, type Principal, type Request } from '../core/request.ts';
 import { createStages, type Stages } from '../core/stages.ts';
 import { createLauncher } from '../mcp/process.ts';
 import { createVerdicts, type VerdictStore } from '../mcp/session/verdicts.ts';
@@ -213,6 +213,10 @@ export function compileEngine(config: Config): EngineParts {
     link: (server, replica, leaveGate, credentials) =>
       createLink({ server, replica, leaveGate, credentials, clock, random, emit: bus.emit, launcher }),
     refusal: trust.refusal,
+    mayHear:
+      trust.sight === undefined
+        ? undefined
+        : (request, uri) => trust.mayHear(amend(request, { params: { uri }, target: uri })),
     onListed: (server, replica, kind, list) => catalogs.listed(server, replica, kind, list),
     onChange: (server, replica, to) => {
       views.moved(replica.connection, to);

@@ -329,7 +329,10 @@ class TroupeEngine implements Engine {
 
   async #list(kind: ListKind, options: RequestOptions | undefined): Promise<ListResult> {
     if (this.#supervisor.stopping) throw stopped();
-    return listServers(this.#parts, kind, options, this.#config.listTimeoutMs);
+    const result = await listServers(this.#parts, kind, options, this.#config.listTimeoutMs);
+    // An engine that stopped meanwhile has nobody left who could say anything.
+    if (this.#supervisor.stopping && result.items.length === 0) throw stopped();
+    return result;
   }
 
   async #ask(request: RawRequest, options: RequestOptions | undefined, inBatch: boolean): Promise<Json> {

@@ -1,7 +1,9 @@
+import type { Catalog } from '../catalog/catalog.ts';
 import type { Cancellation } from '../core/cancellation.ts';
 import type { Clock } from '../core/clock.ts';
 import { TroupeError, isTroupeError } from '../core/errors.ts';
 import type { ListKind } from '../core/events.ts';
+import type { View } from './scopes.ts';
 import type { Server } from './server.ts';
 
 /** Whether the lists of one server could be had, and why not. The items themselves are in the catalog. */
@@ -21,6 +23,36 @@ export function isListed(server: Server, kind: ListKind): boolean {
   // What has lists has a session: of a thousand servers, each object on the way there is a miss of the processor's cache.
   for (const { odd, lists } of server.replicas) if (!odd && lists !== undefined) return lists.isFresh(kind);
   return server.speaker?.lists?.isFresh(kind) === true;
+}
+
+/**
+ * Servers that stand and have not said yet what they have: what they will say in a moment may be what is asked for, or
+ * make a name ambiguous. One that is down, rests or cannot list is not waited for.
+ */
+export function stillListing(view: View, kind: ListKind, among?: readonly string[]): readonly Server[] {
+  const found: Server[] = [];
+  for (const server of unknownOf(view, kind))
+    if (among?.includes(server.name) !== false && server.speaker?.lists?.pending(kind) === true)
+      found.push(server);
+  return found;
+}
+
+/** Remembered by catalog: with a list that arrives for the first time there is another one. */
+const unknown = new WeakMap<Catalog, Map<ListKind, readonly Server[]>>();
+
+function unknownOf({ servers, knows, catalog }: View, kind: ListKind): readonly Server[] {
+  const now = catalog();
+  let known = unknown.get(now);
+  if (known === undefined) {
+    known = new Map();
+    unknown.set(now, known);
+  }
+  let left = known.get(kind);
+  if (left === undefined) {
+    left = [...servers.values()].filter(({ name }) => !knows(name, kind));
+    known.set(kind, left);
+  }
+  return left;
 }
 
 /**

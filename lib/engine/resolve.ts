@@ -6,7 +6,7 @@ import { isJson, type Json } from '../core/json-rpc.ts';
 import { addressed, amend, type OperationClass, type Request } from '../core/request.ts';
 import type { RoutingRules } from '../routing/rules.ts';
 import { hasStandIn } from './failover.ts';
-import { ensureListed, unless } from './listing.ts';
+import { ensureListed, stillListing, unless } from './listing.ts';
 import type { View } from './scopes.ts';
 import type { Server } from './server.ts';
 import { isThenable } from '../security/policy-engine.ts';
@@ -52,9 +52,41 @@ export function resolve(deps: ResolveDeps): Interceptor {
     const finder = FINDERS[request.method];
     if (finder === undefined) return only(request, deps, next);
     const found = attempt(finder, request, deps, request.facts.among);
-    if (!(found instanceof TroupeError)) return ask(request, found, deps, next);
-    return found.code === 'not_found' ? search(request, finder, found, deps, next) : Promise.reject(found);
+    if (!(found instanceof TroupeError) && found.own === true) return ask(request, found, deps, next);
+    if (found instanceof TroupeError && found.code !== 'not_found') return Promise.reject(found);
+    // Whose name it is not, it may be another's as well: those that are about to say so are heard first.
+    const later = stillListing(deps.view(request.principal), finder.kind, request.facts.among);
+    if (later.length > 0) return afterOthers(request, finder, later, deps, next);
+    return asFound(request, finder, found, deps, next);
   };
+}
+
+function asFound(
+  request: Request,
+  finder: Finder,
+  found: Found | TroupeError,
+  deps: ResolveDeps,
+  next: Handler,
+): Promise<Response> {
+  if (!(found instanceof TroupeError)) return ask(request, found, deps, next);
+  return found.code === 'not_found' ? search(request, finder, found, deps, next) : Promise.reject(found);
+}
+
+async function afterOthers(
+  request: Request,
+  finder: Finder,
+  others: readonly Server[],
+  deps: ResolveDeps,
+  next: Handler,
+): Promise<Response> {
+  const { cancellation } = request;
+  await Promise.all(
+    askable(others, request, finder, deps).map((server) =>
+      ensureListed(server, finder.kind, { cancellation, again: false, knows: () => false }),
+    ),
+  );
+  cancellation.throwIfCancelled();
+  return asFound(request, finder, attempt(finder, request, deps, request.facts.among), deps, next);
 }
 
 /** The server that a request of this shape would go to by what is known now. */
@@ -295,35 +327,42 @@ async function search(
   const found = asked.length === 0 ? missing : attempt(finder, request, deps, among);
   if (!(found instanceof TroupeError)) return ask(request, found, deps, next);
   if (found.code !== 'not_found') throw found;
-  const failed = outcomes.find(({ error }) => error !== undefined);
+  const down = outcomes.find(({ error }) => error !== undefined);
+  const isHidden =
+    down !== undefined && deps.sight !== undefined && (await hides(down.server, deps.sight, request));
+  const failed = isHidden ? undefined : down;
   // It cannot say, but a server declared equivalent answers in its place: both mean the same by the same name.
   const replaced = likely.find((server) => hasStandIn(server, servers));
   if (replaced !== undefined && finder.kind !== 'resources' && request.method !== 'completion/complete') {
     const name = request.target?.slice(replaced.name.length + 2);
     return ask(request, { server: replaced.name, params: { ...request.params, name } }, deps, next);
   }
-  if (
-    likely.length > 0 &&
-    failed?.error !== undefined &&
-    (deps.sight === undefined || !(await hides(failed.server, deps.sight, request)))
-  ) {
-    throw new TroupeError(
-      TELLING.has(failed.error.code) ? failed.error.code : 'unavailable',
-      `cannot tell whether it has "${request.target}": ${failed.error.detail}`,
-      {
-        server: failed.server,
-        retryAfterMs: failed.error.retryAfterMs,
-        data: failed.error.data,
-        cause: failed.error,
-      },
-    );
+  // A name that begins with that of a server which has listed is known not to be there; any other may be that of one that is down.
+  const owned = likely.length === 0 && allowed.some((server) => isLikely(server, request));
+  if (!owned && (likely.length > 0 || finder.kind !== 'resources')) {
+    const unsure = cannotTell(request, failed);
+    if (unsure !== undefined) throw unsure;
   }
   if (request.method !== 'resources/read') throw found;
   // Nobody lists it, but a resource may be readable all the same: whoever has resources is asked, in order.
   const readers = allowed.filter((s) => s.connected?.connection.session?.supports('resources/read') === true);
   const [first, ...others] = readers.map((server) => server.name);
-  if (first === undefined) throw found;
+  if (first === undefined) throw cannotTell(request, failed) ?? found;
   return ask(request, { server: first, params: request.params ?? {}, others }, deps, next);
+}
+
+/** Who may have it could not say so. */
+function cannotTell(
+  { target, method }: Request,
+  failed: { readonly server: string; readonly error: TroupeError | undefined } | undefined,
+): TroupeError | undefined {
+  if (failed?.error === undefined) return undefined;
+  const { server, error } = failed;
+  return new TroupeError(
+    TELLING.has(error.code) ? error.code : 'unavailable',
+    `cannot tell whether it has "${target ?? method}": ${error.detail}`,
+    { server, retryAfterMs: error.retryAfterMs, data: error.data, cause: error },
+  );
 }
 
 /** Nobody is woken or asked for lists over a name that this principal would be refused there anyhow. */

@@ -36,7 +36,7 @@ import { ServerCredentials, type ServerCredentialsDeps } from './server-credenti
 import { closeSessionPath, openSessionPath } from './session-path.ts';
 import type { Slices } from './slices.ts';
 import { priorOf, verdictKey } from './verdict-key.ts';
-import { WatchedResources } from './watched-resources.ts';
+import { type MayHear, WatchedResources } from './watched-resources.ts';
 
 export interface ServerDeps extends ServerCredentialsDeps {
   readonly random: Random;
@@ -60,6 +60,8 @@ export interface ServerDeps extends ServerCredentialsDeps {
     leaveGate: () => void,
     credentials: Credentials | undefined,
   ) => Link & { readonly process?: ServerProcess | undefined };
+  /** Whether who watches a resource may hear of one below it; undefined where nobody is asked. */
+  readonly mayHear: MayHear | undefined;
   /** Why a call is not made of what is pinned; undefined where nothing is. */
   readonly refusal: ((request: Request) => TroupeError | undefined) | undefined;
   /** A list of a session has arrived; gives back what of it is kept. */
@@ -92,7 +94,7 @@ export class Server {
     this.#deps = deps;
     this.#logLevel = deps.logLevel;
     this.#credentials = new ServerCredentials(config, deps);
-    this.watched = watched ?? new WatchedResources(config.name, deps.logger);
+    this.watched = watched ?? new WatchedResources(config.name, deps.logger, deps.mayHear);
     this.replicas = config.replicas.map((replica) => this.#replica(replica));
     const { clock } = deps;
     this.cache = createCache({ clock, policy: { ...config.cache, staleIfErrorMs: STALE_IF_ERROR_MS } });

@@ -76,6 +76,12 @@ export class SessionLists {
     return this.#entries[kind].list !== undefined;
   }
 
+  /** Whether it is about to be known for the first time. */
+  pending(kind: ListKind): boolean {
+    const { list, error } = this.#entries[kind];
+    return list === undefined && error === undefined;
+  }
+
   error(kind: ListKind): TroupeError | undefined {
     return this.#entries[kind].error;
   }

@@ -2,7 +2,7 @@ import type { ResolvedServer } from '../config/config.ts';
 import type { Clock } from '../core/clock.ts';
 import type { Emit } from '../core/events.ts';
 import { TroupeError } from '../core/errors.ts';
-import { compose, type Handler, type Interceptor } from '../core/interceptor.ts';
+import { compose, type Handler, type Interceptor, type Response } from '../core/interceptor.ts';
 import type { Json } from '../core/json-rpc.ts';
 import type { Random } from '../core/ports.ts';
 import type { Request } from '../core/request.ts';
@@ -15,6 +15,7 @@ import { admitsTool, refusesTools } from './admitted-tools.ts';
 import { unless } from './listing.ts';
 import { probeSession, watchHealth } from './probe.ts';
 import type { Replica } from './replica.ts';
+import type { SessionLists } from './session-lists.ts';
 
 export interface SessionPathOptions {
   readonly server: ResolvedServer;
@@ -120,12 +121,20 @@ function onlyCompared(replica: Replica, refusal: (request: Request) => TroupeErr
   return (next) => (request) => {
     const { lists } = replica;
     if (request.method !== 'tools/call' || lists === undefined || lists.has('tools')) return next(request);
-    return unless(request.cancellation, lists.fresh('tools')).then(() => {
-      const refused = refusal(request);
-      if (refused !== undefined) throw refused;
-      return next(request);
-    });
+    return afterList(next, request, lists, refusal);
   };
+}
+
+async function afterList(
+  next: Handler,
+  request: Request,
+  lists: SessionLists,
+  refusal: (request: Request) => TroupeError | undefined,
+): Promise<Response> {
+  await unless(request.cancellation, lists.fresh('tools'));
+  const refused = refusal(request);
+  if (refused !== undefined) throw refused;
+  return next(request);
 }
 
 function terminalOf({ replica, session, connections }: SessionPathOptions): Handler {

@@ -3,7 +3,7 @@ import { TroupeError } from '../core/errors.ts';
 import type { Handler } from '../core/interceptor.ts';
 import type { Json } from '../core/json-rpc.ts';
 import { amend, type Request } from '../core/request.ts';
-import { ensureListed, expire, unless } from './listing.ts';
+import { ensureListed, stillListing, expire, unless } from './listing.ts';
 import type { RequestOptions, RequestShape } from './request-factory.ts';
 import { isRefusalOfHidden, noServer } from './resolve.ts';
 import type { View } from './scopes.ts';
@@ -151,6 +151,13 @@ async function holdersOf(
   view: View,
   request: Request,
 ): Promise<readonly string[]> {
+  const { cancellation } = request;
+  await Promise.all(
+    stillListing(view, 'resources')
+      .filter(({ name }) => sight?.rulesOut(name, request.principal) !== true)
+      .map((server) => ensureListed(server, 'resources', { cancellation, again: false, knows: () => false })),
+  );
+  cancellation.throwIfCancelled();
   const listed = listedBy(uri, view);
   if (listed.length > 0) return listed;
   const unknown = [...view.servers.values()].filter(

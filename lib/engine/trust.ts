@@ -49,6 +49,8 @@ export interface Trust {
    * not answer within the time of the configuration has refused. Never throws.
    */
   goesOn(request: Request): boolean | Promise<boolean>;
+  /** Whether who watches may hear of the resource of `request` too: of one below the other. Nothing ends with a no. */
+  mayHear(request: Request): boolean | Promise<boolean>;
   /** Another number after every change of the policy. */
   readonly policyRevision: () => number;
   /** Whether a server may ask the host; rejects with `denied`. */
@@ -170,6 +172,12 @@ export function createTrust(deps: TrustDeps): Trust {
         return false;
       };
       const decision = askPolicy(guarded, query);
+      return isThenable(decision) ? answered(clock, config.timeoutMs, decision).then(judge) : judge(decision);
+    },
+    mayHear(request) {
+      if (engine === undefined) return true;
+      const decision = askPolicy(guarded, queryOf(request, undefined));
+      const judge = ({ effect }: Decision): boolean => effect === 'allow';
       return isThenable(decision) ? answered(clock, config.timeoutMs, decision).then(judge) : judge(decision);
     },
     policyRevision: () => revision,

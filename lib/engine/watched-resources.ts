@@ -21,6 +21,8 @@ export interface Subscription {
 
 const NOTHING_REFUSED: Refusals = new Map();
 
+export type MayHear = (request: Request, uri: string) => boolean | Promise<boolean>;
+
 /** One who watches one resource. */
 interface Watcher {
   readonly tell: ResourceListener;
@@ -37,6 +39,7 @@ interface Watcher {
 export class WatchedResources {
   readonly #server: string;
   readonly #logger: Logger;
+  readonly #mayHear: MayHear;
   readonly #listeners = new Map<string, Set<Watcher>>();
   #session: Session | undefined;
   /** By URI: that the server has been told of the first who watches; rejects with its refusal. */
@@ -45,9 +48,11 @@ export class WatchedResources {
   #last: Promise<void> = Promise.resolve();
   #over = false;
 
-  constructor(server: string, logger: Logger) {
+  /** @param mayHear whether who watches may know of a resource below the one that was allowed; must not throw or reject */
+  constructor(server: string, logger: Logger, mayHear: MayHear = () => true) {
     this.#server = server;
     this.#logger = logger;
+    this.#mayHear = mayHear;
   }
 
   get size(): number {
@@ -128,11 +133,9 @@ export class WatchedResources {
     for (const [watched, set] of this.#listeners) {
       if (uri !== watched && !uri.startsWith(watched.endsWith('/') ? watched : `${watched}/`)) continue;
       for (const watcher of set) {
-        if (watcher.verdict === undefined) this.#tell(watcher, uri, params);
-        else
-          void watcher.verdict.then((allowed) => {
-            if (allowed && set.has(watcher)) this.#tell(watcher, uri, params);
-          });
+        const may = watcher.verdict ?? (uri === watched || this.#mayHear(watcher.request, uri));
+        if (may === true) this.#tell(watcher, uri, params);
+        else if (may !== false) void this.#tellLater(watcher, uri, params, set, may);
       }
     }
   }
@@ -171,6 +174,16 @@ export class WatchedResources {
     this.#listeners.clear();
     this.#told.clear();
     return watchers.map(({ request }) => request);
+  }
+
+  async #tellLater(
+    watcher: Watcher,
+    uri: string,
+    params: Json,
+    set: ReadonlySet<Watcher>,
+    verdict: Promise<boolean>,
+  ): Promise<void> {
+    if ((await verdict) && set.has(watcher)) this.#tell(watcher, uri, params);
   }
 
   #tell({ tell }: Watcher, uri: string, params: Json): void {

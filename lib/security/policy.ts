@@ -181,7 +181,9 @@ function firstOf(rules: readonly CompiledRule[], asked: Asked): Decision | undef
  * For a list nobody knows the arguments yet. A condition whose answer hangs on them holds where it allows, and not where it
  * denies: with some arguments it may be allowed. One that comes to an answer without them has answered.
  */
-function holds({ allows }: CompiledRule, when: Condition, { query, traits }: Asked): boolean {
+function holds({ allows }: CompiledRule, when: Condition, asked: Asked): boolean {
+  const { traits, uri } = asked;
+  const query = uri === undefined ? asked.query : { ...asked.query, resource: uri.full };
   if (!traits.lists && query.anyArguments !== true) return when(query);
   const open: PolicyQuery = {
     ...query,
@@ -228,7 +230,8 @@ function indexed(rules: readonly CompiledRule[]): ReadonlyMap<string, Bucket> {
       const bucket = index.get(family);
       if (bucket === undefined) continue;
       (rule.allows ? bucket.allow : bucket.deny).push(rule);
-      if (rule.resources !== undefined) bucket.resources = true;
+      // A condition too sees a resource spelled in one way only.
+      if (rule.resources !== undefined || rule.when !== undefined) bucket.resources = true;
     }
   }
   return index;

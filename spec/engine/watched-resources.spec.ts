@@ -61,6 +61,20 @@ describe('WatchedResources', () => {
     expect(heard).toEqual(['dir:x://dir/file', 's:x://dir/file']);
   });
 
+  it('tells of what is below only those who may know of it', async () => {
+    const mayHear = (_request: unknown, uri: string): boolean | Promise<boolean> =>
+      uri.includes('later') ? Promise.resolve(true) : !uri.includes('secret');
+    const watched = new WatchedResources('s', silentLogger, mayHear);
+    const heard: string[] = [];
+    await watched.add('x://secret', ({ uri }) => heard.push(uri), ASKED);
+    await watched.add('x://dir', ({ uri }) => heard.push(uri), ASKED);
+    for (const uri of ['x://secret', 'x://dir/secret', 'x://dir/later', 'x://dir/file'])
+      watched.updated({ uri });
+    expect(heard).toEqual(['x://secret', 'x://dir/file']);
+    await new Promise((resolve) => void setImmediate(resolve));
+    expect(heard).toEqual(['x://secret', 'x://dir/file', 'x://dir/later']);
+  });
+
   it('goes on after a listener that throws', async () => {
     const watched = new WatchedResources('s', silentLogger);
     const heard: string[] = [];

@@ -243,6 +243,22 @@ describe('conditions', () => {
     expect(createPolicy([alone!]).decide(call('x', alice))).toMatchObject({ effect: 'deny', ruleId: 'when' });
   });
 
+  it('see a resource in the one spelling that patterns see, and none that can be read in two ways', () => {
+    const policy = createPolicy([
+      { effect: 'allow', when: ({ resource }) => resource?.startsWith('notes://me/public/') === true },
+    ]);
+    const effectOf = (resource: string): string =>
+      policy.decide({ operation: 'resources.read', server: 'docs', resource, principal: { id: 'bob' } })
+        .effect;
+    expect(effectOf('NOTES://me/public/a')).toBe('allow');
+    for (const uri of [
+      'notes://me/public/../private/a',
+      'notes://me/public/%2e%2e/private/a',
+      'notes://me/public/%252e%252e/private/a',
+    ])
+      expect(effectOf(uri)).toBe('deny');
+  });
+
   it('does not ask a condition whose rule is about something else', () => {
     const policy = createPolicy(
       withWhen(() => {

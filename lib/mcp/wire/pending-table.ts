@@ -6,7 +6,7 @@ export interface Waiting {
 }
 
 /** Ids of this lane start with this letter, so that they can never be taken for the numeric ids of the SDK client. */
-export const ID_PREFIX = 't';
+const ID_PREFIX = 't';
 
 /** And end with this one: what a server has made of an id by mistake, longer or shorter, is nobody else's. */
 const ID_END = '.';
