@@ -302,7 +302,18 @@ export function compileEngine(config: Config): EngineParts {
     trust,
     flags,
     stages,
-    onSettled: createSettled({ bus, clock, stages, clean: (error) => cleanError(error, redactor) }),
+    onSettled: createSettled({
+      bus,
+      clock,
+      stages,
+      clean: (error) => cleanError(error, redactor),
+      down: ({ server, facts, principal }) => {
+        // Under a policy not everybody may know who is there, and how it is.
+        if (trust.sight !== undefined) return undefined;
+        const of = scopes.server(server ?? facts.server ?? '', principal);
+        return of?.connected === undefined ? of?.error : undefined;
+      },
+    }),
   });
 
   /** Looking for the holder costs as much as a call in the catalog; where all have the same time nobody needs to know. */

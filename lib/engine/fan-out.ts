@@ -111,7 +111,10 @@ const MODES = {
     return rows;
   },
 
-  /** In the order in which they answer; what comes after the first success is cancelled and no row. */
+  /**
+   * In the order in which they answer; what comes after the first success is cancelled and no row. A tool that says that it
+   * failed is none: it counts where nobody does better.
+   */
   first(members: readonly string[], deps: FanOutDeps): Promise<FanOutResult[]> {
     return new Promise((resolve) => {
       const rows: FanOutResult[] = [];
@@ -120,8 +123,9 @@ const MODES = {
         const leg = deps.leg(server);
         void row(leg, server, deps.now(), deps.now).then((result) => {
           rows.push(result);
-          if (!result.ok && rows.length < members.length) return;
-          resolve([...rows]);
+          const isSuccess = result.ok && result.result['isError'] !== true;
+          if (!isSuccess && rows.length < members.length) return;
+          resolve(isSuccess ? [...rows.filter(({ ok }) => !ok), result] : [...rows]);
           for (const other of legs) other.cancel();
         });
         return leg;

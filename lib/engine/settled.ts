@@ -12,6 +12,8 @@ export interface SettledDeps {
   readonly stages: Stages;
   /** The same without our secrets in it. */
   readonly clean: (error: TroupeError) => TroupeError;
+  /** Why nothing of the server that the request is for stands now. */
+  readonly down: (request: Request) => TroupeError | undefined;
 }
 
 /**
@@ -23,17 +25,36 @@ export function createSettled({
   clock,
   stages,
   clean,
+  down,
 }: SettledDeps): (request: Request, error?: unknown) => unknown {
   return (request, error) => {
     request.cancellation.settled();
-    const failure =
-      error === undefined ? undefined : clean(TroupeError.from(error, { server: request.server }));
+    const failure = error === undefined ? undefined : clean(explained(request, error, down));
     if (bus.hasListeners('request.settled')) {
       stages.event += 1;
       bus.emit(new RequestSettled(request, failure, clock.wallTime(), clock.now() - request.startedAt));
     }
     return failure;
   };
+}
+
+/** Time that went by while there was nobody to ask says less than why there was nobody. */
+function explained(request: Request, error: unknown, down: SettledDeps['down']): TroupeError {
+  const failure = TroupeError.from(error, { server: request.server });
+  if (failure.code !== 'deadline_exceeded' || failure.delivery !== 'unsent' || failure.cause !== undefined)
+    return failure;
+  const why = down(request);
+  if (why === undefined) return failure;
+  const { server, attempt, retryAfterMs, data } = failure;
+  const detail = `${failure.detail}; ${why.server ?? 'the server'} is not connected: ${why.detail}`;
+  return new TroupeError('deadline_exceeded', detail, {
+    server,
+    attempt,
+    delivery: 'unsent',
+    retryAfterMs,
+    data,
+    cause: why,
+  });
 }
 
 const RequestSettled = plain<

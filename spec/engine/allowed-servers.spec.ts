@@ -35,6 +35,21 @@ describe('the servers that a caller allows', () => {
   });
 });
 
+describe('the first answer of several servers', () => {
+  it('is the first that succeeds: a tool that says that it failed is none, where another does better', async () => {
+    const { engine, peers } = fleet({ a: { tools: ['t'] }, b: { tools: ['t'] } });
+    await engine.start();
+    await engine.listTools();
+    const failed = { ...said('no such thing'), isError: true };
+    peers.a.answer('tools/call', failed);
+    peers.b.answer('tools/call', () => new Promise((r) => void setTimeout(r, 20, said('b'))));
+    const ask = { method: 'tools/call', params: { name: 't' }, mode: 'first' } as const;
+    expect(await engine.aggregate(ask)).toMatchObject({ result: said('b'), failures: [] });
+    peers.b.answer('tools/call', failed);
+    expect(await engine.aggregate(ask)).toMatchObject({ result: failed, failures: [] });
+  });
+});
+
 describe('a tool that the configuration leaves out', () => {
   it('is not there, by whatever way it is asked for', async () => {
     const { engine, peers, got } = fleet({

@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import type { Json } from '../../lib/core/json-rpc.ts';
-import { failureOf, hostHearsNothing, textOf } from '../support/engines.ts';
+import { failureOf, hostHearsNothing, textOf, until } from '../support/engines.ts';
 import { scriptedFleets } from '../support/scripted-fleet.ts';
 
 hostHearsNothing();
@@ -64,6 +64,21 @@ describe('before every server has said what it has', () => {
     expect(failure.message).toContain('the cable is out');
     // What begins with the name of one that has told is known not to be there.
     expect(await failureOf(engine.callTool('a__u'))).toMatchObject({ code: 'not_found' });
+  });
+
+  it('time that went by while the server was down says why it was', async () => {
+    let out: string | undefined;
+    const { engine, peers } = fleet({
+      a: { tools: ['t'], down: () => out, config: { restart: { baseMs: 200, factor: 1, jitter: 0 } } },
+    });
+    await engine.start();
+    await engine.listTools();
+    out = 'the cable is out';
+    peers.a.close();
+    await until(() => engine.connection('a').state === 'Error', 'the loss');
+    const failure = await failureOf(engine.callTool('a__t', {}, { timeoutMs: 100 }));
+    expect(failure).toMatchObject({ code: 'deadline_exceeded', delivery: 'unsent' });
+    expect(failure.message).toContain('a is not connected: the transport was closed');
   });
 
   it('a stop is what a list hears, and not that there is nothing', async () => {

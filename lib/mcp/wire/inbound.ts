@@ -182,7 +182,7 @@ class Reader implements Inbound {
   }
 
   #lengthText(bytes: number): string {
-    return `a message of ${bytes} bytes is longer than ${this.#maxBytes} (limit \`messageBytes\`)`;
+    return `a message of ${bytes} bytes, of which ${this.#maxBytes} are allowed (limit \`messageBytes\`)`;
   }
 
   #unanswered(id: RequestId, code: ErrorCode, detail: string): void {
