@@ -20,6 +20,9 @@ export const CHANGED_LISTS: Readonly<Record<string, readonly ListKind[]>> = {
 /** Changes come in bursts: waiting this long, milliseconds, makes one list of many notifications. */
 const SETTLE_MS = 25;
 
+/** A list that has failed after a change is asked for again after this, doubling; until then there is what was known before. */
+const AGAIN_MS = { first: 1_000, most: 30_000 } as const;
+
 export interface SessionListsOptions {
   readonly session: Session;
   readonly server: string;
@@ -40,11 +43,15 @@ interface Entry {
   /** Monotonic milliseconds; Infinity where the server says when something changes. */
   freshUntil: number;
   error: TroupeError | undefined;
+  /** Failures in a row, and when the next attempt is worth its time; monotonic milliseconds. */
+  failures: number;
+  againAt: number;
   running: Promise<void> | undefined;
   /** A change came while the list was being made. */
   again: boolean;
   stale: boolean;
   settle: Disarm | undefined;
+  retry: Disarm | undefined;
 }
 
 /** The lists of one session: fetched once it stands, kept fresh by notifications and hints, each at most once at a time. */
@@ -90,7 +97,7 @@ export class SessionLists {
   async fresh(kind: ListKind, again = false): Promise<void> {
     const e = this.#entries[kind];
     if (e.running !== undefined) await e.running;
-    else if (again || !this.#isFresh(e)) await this.refresh(kind);
+    else if (again || this.#isWorthAsking(e)) await this.refresh(kind);
     if (e.error !== undefined) throw e.error;
   }
 
@@ -121,6 +128,8 @@ export class SessionLists {
     const e = this.#entries[kind];
     e.settle?.();
     e.settle = undefined;
+    e.retry?.();
+    e.retry = undefined;
     e.running ??= this.#fetch(kind, e).finally(() => {
       e.running = undefined;
       if (e.again && !this.#cancellation.cancelled) {
@@ -136,7 +145,10 @@ export class SessionLists {
     this.#cancellation.cancel(
       new TroupeError('connection_lost', 'the session ended', { server: this.#options.server }),
     );
-    for (const kind of LIST_KINDS) this.#entries[kind].settle?.();
+    for (const kind of LIST_KINDS) {
+      this.#entries[kind].settle?.();
+      this.#entries[kind].retry?.();
+    }
   }
 
   async #fetch(kind: ListKind, e: Entry): Promise<void> {
@@ -159,18 +171,30 @@ export class SessionLists {
         e.list = list;
         e.freshUntil = this.#holdsUntil(kind, list);
         e.error = undefined;
+        e.failures = 0;
         e.list = this.#options.onListed(kind, list);
       });
     } catch (error) {
       e.error = TroupeError.from(error, { server });
       // Whoever asks next has it tried again: what the server has announced is still not known.
       e.stale = true;
+      const delay = Math.min(AGAIN_MS.most, AGAIN_MS.first * 2 ** e.failures);
+      e.againAt = clock.now() + delay;
+      e.failures += 1;
+      if (e.list !== undefined && !this.#cancellation.cancelled)
+        e.retry = clock.after(delay, () => void this.refresh(kind), { unref: true });
       freeFrames(e.error);
       this.#options.onFailed(kind, e.error);
     } finally {
       disarm();
       cancellation.release();
     }
+  }
+
+  /** A server that cannot list now takes its time, for as long as there is something to show, from nobody. */
+  #isWorthAsking(e: Entry): boolean {
+    if (this.#isFresh(e)) return false;
+    return e.list === undefined || e.error === undefined || this.#options.clock.now() >= e.againAt;
   }
 
   #isFresh(e: Entry): boolean {
@@ -192,9 +216,12 @@ function entry(): Entry {
     list: undefined,
     freshUntil: 0,
     error: undefined,
+    failures: 0,
+    againAt: 0,
     running: undefined,
     again: false,
     stale: false,
     settle: undefined,
+    retry: undefined,
   };
 }
