@@ -1,5 +1,5 @@
 /**
- * `npm run bench -- [call] [extremes] [inside] [peers] [start] [--transport memory|stdio|http] [--quick] [--rounds N]
+ * `npm run bench -- [call] [extremes] [inside] [peers] [profile] [start] [--transport memory|stdio|http] [--quick] [--rounds N]
  * [--json]`: the measurements; without a name all but `peers`, which needs `npm ci --prefix benchmarks/peers` first.
  */
 import { benchCall, printCall } from './call/call.ts';
@@ -7,6 +7,7 @@ import { TRANSPORTS, type Transport } from './call/contest.ts';
 import { benchExtremes, printExtremes } from './extremes/extremes.ts';
 import { benchInside, printInside } from './inside/inside.ts';
 import { benchPeers, printPeers } from './peers/peers.ts';
+import { benchProfile, printProfile } from './profile/profile.ts';
 import { benchStart, printStart } from './start/start.ts';
 import { REPORTS } from './report/reports.ts';
 import { readArguments } from './support/arguments.ts';
@@ -69,6 +70,11 @@ const BENCHES: Readonly<Record<string, (name: string) => Promise<boolean>>> = {
   extremes: bench({ run: () => benchExtremes(rounds), print: printExtremes, report: REPORTS.extremes }),
   inside: bench({ run: () => benchInside(rounds), print: printInside, report: REPORTS.inside }),
   peers: bench({ run: () => benchPeers(rounds), print: printPeers, report: REPORTS.peers }),
+  profile: bench({
+    run: () => benchProfile({ ...rounds, ...transports, quick: values.quick }),
+    print: printProfile,
+    report: REPORTS.profile,
+  }),
   start: bench({ run: () => benchStart(rounds), print: printStart, report: REPORTS.start }),
 };
 

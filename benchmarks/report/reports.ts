@@ -5,6 +5,7 @@ import type { ExtremesResult } from '../extremes/extremes.ts';
 import type { InsideResult } from '../inside/inside.ts';
 import { svgOf, type Line } from '../lab/svg.ts';
 import { PEER_HEAD, peerCells, type PeersResult } from '../peers/peers.ts';
+import { PROFILE_HEAD, profileCells, type ProfileResult } from '../profile/profile.ts';
 import type { StartResult } from '../start/start.ts';
 import type { Kept } from '../support/results.ts';
 import { ms } from '../support/table.ts';
@@ -17,7 +18,7 @@ export interface Report {
   readonly plots: Readonly<Record<string, string>>;
 }
 
-export const REPORTS = { call, extremes, inside, peers, start };
+export const REPORTS = { call, extremes, inside, peers, profile, start };
 
 function call(result: Kept<CallResult>): Report {
   const { head, body } = callTable(result.rows, { tuning: false });
@@ -88,6 +89,14 @@ function peers(result: Kept<PeersResult>): Report {
     ]),
     plots: {},
   };
+}
+
+function profile(result: Kept<ProfileResult>): Report {
+  const table = markdownTable(PROFILE_HEAD, result.rows.map(profileCells));
+  const how =
+    'Processor time of the client first without the profiler, then (microseconds a call) by the function on top of the stack. `socket` and `dispatch` are bounds of HTTP: a socket with a request written by hand, and the lowest door of undici with a handler that keeps the body.';
+  const title = '# Where the time of a call goes';
+  return { markdown: `${[title, originSentence(result.origin), how, table].join('\n\n')}\n`, plots: {} };
 }
 
 function start(result: Kept<StartResult>): Report {
