@@ -1,5 +1,6 @@
+import type { TroupeError } from '../core/errors.ts';
 import type { Place } from './config.ts';
-import { invalid, type Fields } from './fields.ts';
+import { invalid, nearest, type Fields } from './fields.ts';
 import { expectType, readType } from './place-type.ts';
 import { readProgram } from './program.ts';
 import type { Reading } from './reading.ts';
@@ -11,13 +12,7 @@ export function readPlace(fields: Fields, allowInsecure: boolean, reading: Readi
   const given = TARGET_KEYS.filter((key) => fields.get(key) !== undefined);
   const urls = given.filter((key) => (URL_KEYS as readonly string[]).includes(key));
   const targets = given.length - Math.max(0, urls.length - 1);
-  if (targets === 0) {
-    throw invalid(
-      fields.at,
-      'says nowhere what to run or where to connect',
-      'give one of command, url, server, transport',
-    );
-  }
+  if (targets === 0) throw nowhere(fields);
   if (targets > 1) {
     throw invalid(
       fields.place(given[1] ?? ''),
@@ -40,6 +35,18 @@ export function readPlace(fields: Fields, allowInsecure: boolean, reading: Readi
   const make = fields.callable(target) as () => unknown;
   return Object.freeze(
     target === 'server' ? { kind: 'in-process', server: make } : { kind: 'custom', transport: make },
+  );
+}
+
+function nowhere(fields: Fields): TroupeError {
+  for (const key of Object.keys(fields.rest())) {
+    const meant = nearest(key, TARGET_KEYS);
+    if (meant !== undefined) return invalid(fields.place(key), 'is not an option', `did you mean ${meant}?`);
+  }
+  return invalid(
+    fields.at,
+    'says nowhere what to run or where to connect',
+    'give one of command, url, server, transport',
   );
 }
 

@@ -3,7 +3,7 @@ import type { Config, EngineConfig, ResolvedServer, ServerConfig } from '../conf
 import { normalise, withServer, withoutServer } from '../config/normalise.ts';
 import { sameServer } from '../config/same.ts';
 import { Cancellation, watchSignal } from '../core/cancellation.ts';
-import type { Clock } from '../core/clock.ts';
+import { MAX_TIMER_MS, type Clock } from '../core/clock.ts';
 import { TroupeError } from '../core/errors.ts';
 import type { EngineEvent, EngineEventType, EventOf, ListKind } from '../core/events.ts';
 import type { Handler } from '../core/interceptor.ts';
@@ -95,9 +95,17 @@ class TroupeEngine implements Engine {
   }
 
   stop(options?: { readonly graceMs?: number | undefined }): Promise<void> {
+    const graceMs = options?.graceMs ?? this.#config.stop.graceMs;
+    if (!(typeof graceMs === 'number' && graceMs >= 0 && graceMs <= MAX_TIMER_MS))
+      return Promise.reject(
+        new TroupeError(
+          'invalid_request',
+          `graceMs must be a number of milliseconds from 0 to ${MAX_TIMER_MS}, not ${String(graceMs)}`,
+        ),
+      );
     this.#parts.scopes.close();
     this.#parts.endPauses(stopped());
-    return this.#supervisor.stop(options?.graceMs ?? this.#config.stop.graceMs);
+    return this.#supervisor.stop(graceMs);
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -337,6 +345,12 @@ class TroupeEngine implements Engine {
 
   async #ask(request: RawRequest, options: RequestOptions | undefined, inBatch: boolean): Promise<Json> {
     const method = checkText(request?.method, 'method');
+    // It would begin the session of a connection anew that others are using.
+    if (method === 'initialize')
+      throw new TroupeError(
+        'invalid_request',
+        'connections are initialized by the engine: start() or any request',
+      );
     const params = checkArguments(request.params, 'params');
     const kind = LIST_PARAMS[method];
     if (kind !== undefined && request.server === undefined) {

@@ -77,8 +77,15 @@ describe('fields', () => {
     ['timeoutms', 'timeoutMs'],
     ['timoutMs', 'timeoutMs'],
     ['args', undefined],
+    ['headres', 'headers'],
+    ['hedaers', 'headers'],
     ['description', undefined],
   ])('takes %s for %s', (key, guess) => {
     expect(nearest(key, ['timeoutMs', 'headers', 'era'])).toBe(guess);
+  });
+
+  it('takes a swap of neighbours for one mistake, so that short words are understood too', () => {
+    expect(nearest('agrs', ['args'])).toBe('args');
+    expect(nearest('gras', ['args'])).toBeUndefined();
   });
 });

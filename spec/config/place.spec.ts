@@ -17,6 +17,8 @@ describe('functions', () => {
     [{ server: () => 1, args: ['x'] }, 'args', /no meaning/],
     [{ server: () => 1, headers: { a: 'b' } }, 'headers', /no meaning/],
     [{}, '', /nowhere/],
+    [{ args: ['x'], comand: 'node' }, 'comand', /did you mean command\?/],
+    [{ adress: 'http://127.0.0.1' }, '', /nowhere/],
   ])('are refused as %p', (server, field, problem) => {
     expect(serverRefusal(server)).toEqual(invalidAt(field, problem));
   });

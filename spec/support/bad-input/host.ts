@@ -84,6 +84,18 @@ const CALLS: ReadonlyArray<
     'invalid_request',
     /timeoutMs/,
   ]),
+  ...[NaN, -1, 2 ** 31, '5'].map((graceMs): (typeof CALLS)[number] => [
+    `graceMs: ${graceMs} (${typeof graceMs})`,
+    (e) => e.stop({ graceMs: wrong(graceMs) }),
+    'invalid_request',
+    /graceMs/,
+  ]),
+  [
+    'initialize as a request',
+    (e) => e.request({ method: 'initialize', server: 's' }),
+    'invalid_request',
+    /start\(\)/,
+  ],
   [
     'a signal that is aborted',
     (e) => e.callTool('s__echo', {}, { signal: AbortSignal.abort() }),
