@@ -319,7 +319,7 @@ export const OPTION_ROWS: readonly OptionRow[] = [
     'engine',
     'host',
     'nothing',
-    'what servers may ask of the host: `sample`, `elicit`, `roots`, `log`, `capabilities`',
+    'what servers may ask of the host: `sample`, `elicit`, `roots`, `log` (from level `info` on, until `logging/setLevel` says otherwise), `capabilities`',
   ),
   row(
     'engine',
