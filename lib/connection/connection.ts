@@ -39,6 +39,8 @@ export class Connection {
   readonly #actor: Actor<typeof connectionMachine>;
   #state: ConnectionState = 'Disconnected';
   #since: number;
+  /** Monotonic, milliseconds. */
+  #movedAt: number;
   #wakeWhenClosed = false;
   #restarts = 0;
   #waiters: Array<() => void> = [];
@@ -52,6 +54,7 @@ export class Connection {
     this.server = options.server;
     this.#options = options;
     this.#since = clock.wallTime();
+    this.#movedAt = clock.now();
     this.#actor = createActor(connectionMachine, {
       clock: xstateClock(clock),
       input: {
@@ -106,6 +109,14 @@ export class Connection {
   /** Restarts after a failure since the connection was made. */
   get restarts(): number {
     return this.#restarts;
+  }
+
+  /** Until the next attempt that it makes by itself, milliseconds; undefined where it waits for none. */
+  get retryInMs(): number | undefined {
+    if (this.#state !== 'Error' || this.#fault !== undefined) return undefined;
+    const { verdict } = this.#actor.getSnapshot().context;
+    if (verdict?.delayMs === undefined || verdict.parked) return undefined;
+    return Math.max(0, verdict.delayMs - (this.#options.clock.now() - this.#movedAt));
   }
 
   /** Whether it is expected to be Connected soon without anybody doing anything; of a parked one nobody expects it. */
@@ -183,6 +194,7 @@ export class Connection {
     const from = this.#state;
     this.#state = to;
     this.#since = this.#options.clock.wallTime();
+    this.#movedAt = this.#options.clock.now();
     this.#options.onChange({ from, to, attempt: this.attempt, ...facts });
     this.#wakeWaiters();
   }

@@ -57,7 +57,7 @@ export function createCatalogs(deps: {
   readonly config: Config;
   readonly clock: Clock;
   readonly bus: EventBus;
-  readonly trust: () => Pick<Trust, 'review' | 'held'>;
+  readonly trust: () => Pick<Trust, 'review' | 'held' | 'fingerprints'>;
   readonly flags: Pick<ItemFlags, 'inspect'>;
 }): Catalogs {
   const { config, clock, bus } = deps;
@@ -88,6 +88,7 @@ export function createCatalogs(deps: {
     const kept = catalog.known(server.name, kind, offered);
     if (kind === 'tools') {
       lastSession?.knowTools(kept);
+      replica.offered = deps.trust().fingerprints?.(kept);
       server.toolsListed(replica, kept);
     }
     took(server, replica, kind, raw, { items: kept, skipped });

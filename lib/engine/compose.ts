@@ -61,7 +61,7 @@ export interface EngineParts {
   readonly requests: RequestFactory;
   readonly handle: Handler;
   /** How long an operation may take whose caller has not said: as long as the server that it will go to allows. */
-  timeoutMs(shape: RequestShape): number;
+  timeoutMs(shape: RequestShape, among: readonly string[] | undefined): number;
   /** By name, in order of declaration. */
   readonly servers: ReadonlyMap<string, Server>;
   /** Connections and lists of principals, where credentials differ. */
@@ -243,6 +243,7 @@ export function compileEngine(config: Config): EngineParts {
       trust: () => ({
         review: (reviewed, tools) => trust.review({ ...reviewed, name: pinName }, tools),
         held: trust.held,
+        fingerprints: trust.fingerprints,
       }),
     });
     const scoped = new Server(own, {
@@ -354,8 +355,8 @@ export function compileEngine(config: Config): EngineParts {
 
   return {
     clock,
-    timeoutMs: (shape) =>
-      uniform ? config.timeoutMs : (holderOf(shape, resolving)?.config.timeoutMs ?? config.timeoutMs),
+    timeoutMs: (shape, among) =>
+      uniform ? config.timeoutMs : (holderOf(shape, resolving, among)?.config.timeoutMs ?? config.timeoutMs),
     bus,
     fleet,
     views,

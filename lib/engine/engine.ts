@@ -299,31 +299,36 @@ class TroupeEngine implements Engine {
     const names = next.servers.map((server) => server.name);
     this.#config = next;
     this.#parts.reorder(names);
-    const begun: Server[] = [];
+    const starts: Array<Promise<unknown>> = [];
     const addServer = (name: string): void => {
       const config = byName.get(name);
       if (config === undefined) return;
       const server = this.#unlessStopping(() => this.#parts.addServer(config));
-      if (this.#supervisor.running && !config.lazy) begun.push(server);
+      if (!this.#supervisor.running || config.lazy) return;
+      const start = this.#supervisor.begin(server);
+      // It is waited for below; until then nobody is to hear of it as of something that nobody waits for.
+      start.catch(() => {});
+      starts.push(start);
     };
     const removeServer = (name: string, returns: boolean): Promise<void> =>
       this.#parts.removeServer(name, next.stop.graceMs, returns);
-    const began = (): Promise<unknown> =>
-      Promise.all(begun.splice(0).map((server) => this.#supervisor.begin(server)));
-    await Promise.all([
-      ...plan.removed.map((name) => removeServer(name, false)),
-      // Each by itself: none is away longer because another still has calls to finish.
-      ...plan.changed.map(async (name) => {
-        await removeServer(name, true);
-        addServer(name);
-        // It has come back behind the others.
-        this.#parts.reorder(names);
-        await began();
-      }),
-    ]);
-    for (const name of plan.added) addServer(name);
-    this.#parts.reorder(names);
-    await began();
+    try {
+      await Promise.all([
+        // Each by itself: none is away longer because another still has calls to finish, or takes its time to start.
+        ...plan.changed.map(async (name) => {
+          await removeServer(name, true);
+          addServer(name);
+          // It has come back behind the others.
+          this.#parts.reorder(names);
+        }),
+        Promise.all(plan.removed.map((name) => removeServer(name, false))).then(() => {
+          for (const name of plan.added) addServer(name);
+          this.#parts.reorder(names);
+        }),
+      ]);
+    } finally {
+      await Promise.all(starts);
+    }
   }
 
   #server(name: string): Server {
@@ -436,13 +441,14 @@ class TroupeEngine implements Engine {
     const named = shape.server ?? (options?.servers?.length === 1 ? options.servers[0] : undefined);
     // One that does not exist is told of on the path, so that it is on record like every other operation.
     const config = named === undefined ? undefined : this.#parts.servers.get(named)?.config;
+    // None of them is nobody, and not everybody.
+    const among = named === undefined ? options?.servers : undefined;
     const request = this.#parts.requests.create(
       named === shape.server ? shape : { ...shape, server: named },
       options,
-      options?.timeoutMs ?? config?.timeoutMs ?? this.#parts.timeoutMs(shape),
+      options?.timeoutMs ?? config?.timeoutMs ?? this.#parts.timeoutMs(shape, among),
     );
-    // None of them is nobody, and not everybody.
-    if (named === undefined && options?.servers !== undefined) request.facts.among = options.servers;
+    if (among !== undefined) request.facts.among = among;
     return request;
   };
 }

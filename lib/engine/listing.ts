@@ -26,15 +26,27 @@ export function isListed(server: Server, kind: ListKind): boolean {
 }
 
 /**
- * Servers that stand and have not said yet what they have: what they will say in a moment may be what is asked for, or
- * make a name ambiguous. One that is down, rests or cannot list is not waited for.
+ * Servers that have only just connected and are about to say what they have: that may be what is asked for, or make a name
+ * ambiguous. One that is down, rests, or takes its time over a list is not waited for.
  */
 export function stillListing(view: View, kind: ListKind, among?: readonly string[]): readonly Server[] {
   const found: Server[] = [];
   for (const server of unknownOf(view, kind))
-    if (among?.includes(server.name) !== false && server.speaker?.lists?.pending(kind) === true)
-      found.push(server);
+    if (among?.includes(server.name) !== false && earlyList(server, kind) !== undefined) found.push(server);
   return found;
+}
+
+/** Until they have said so, or it has become too late for that. */
+export async function earlyLists(
+  servers: readonly Server[],
+  kind: ListKind,
+  cancellation: Cancellation,
+): Promise<void> {
+  await unless(cancellation, Promise.all(servers.map((server) => earlyList(server, kind))));
+}
+
+function earlyList(server: Server, kind: ListKind): Promise<void> | undefined {
+  return server.speaker?.lists?.early(kind);
 }
 
 /** Remembered by catalog: with a list that arrives for the first time there is another one. */
@@ -81,12 +93,12 @@ async function listedAnew(server: Server, kind: ListKind, options: ListingOption
 
 /**
  * Resolves when a connection stands or there is no point in waiting: none will by itself, or the server rests
- * (evicted, lazy) and what it lists is known already.
+ * (evicted, lazy) and what it lists is known already, or it has just failed.
  */
 async function standing(server: Server, cancellation: Cancellation, known: boolean): Promise<void> {
   if (server.connected !== undefined) return;
   const resting = server.replicas.every(({ connection }) => connection.state === 'Disconnected');
-  if (resting && known) return;
+  if (resting && (known || server.rests)) return;
   if (resting) {
     const ready = server.ready(cancellation);
     if (ready !== undefined) await unless(cancellation, ready);

@@ -22,11 +22,18 @@ export interface PinnedTools {
   quarantined(pinned: string, tool: string): Quarantine | undefined;
   /** Why the call that the request is must not be made. */
   held(request: Request): Quarantine | undefined;
-  /** The same as the error that it is. */
-  readonly refusal: (request: Request) => TroupeError | undefined;
+  /** The same as the error that it is; `offered`: what the replica that would get it offers, which may be something else. */
+  readonly refusal: Refusal;
+  /** What tools are, by their names. */
+  fingerprints(tools: readonly Json[]): Fingerprints;
   approve(pinned: string, tool: string | undefined): void;
   forget(pinned: string): void;
 }
+
+/** By the name of the tool. */
+export type Fingerprints = ReadonlyMap<string, string>;
+
+export type Refusal = (request: Request, offered: Fingerprints | undefined) => TroupeError | undefined;
 
 export interface PinnedToolsDeps {
   readonly config: Config;
@@ -48,14 +55,25 @@ export function createPinnedTools(deps: PinnedToolsDeps): PinnedTools | undefine
     onQuarantined: ({ server, tool, reason, diff }) =>
       bus.emit({ type: 'tool.quarantined', at: clock.wallTime(), server, tool, reason, diff }),
   });
-  const seen = new Map<string, ReadonlyMap<string, string>>();
+  const seen = new Map<string, Fingerprints>();
   const held = ({ method, server, principal, params }: Request): Quarantine | undefined =>
     method === 'tools/call' && server !== undefined
       ? pins.quarantined(pinName(server, principal), String(params?.['name']))
       : undefined;
-  const refusal = (request: Request): TroupeError | undefined => {
+  const refusal: Refusal = (request, offered) => {
     const quarantine = held(request);
-    return quarantine === undefined ? undefined : refused(quarantine, request.server ?? '');
+    if (quarantine !== undefined) return refused(quarantine, request.server ?? '');
+    if (offered === undefined || request.server === undefined) return undefined;
+    const name = String(request.params?.['name']);
+    const reviewed = seen.get(pinName(request.server, request.principal));
+    if (reviewed === undefined || reviewed.get(name) === offered.get(name)) return undefined;
+    return new TroupeError(
+      'unavailable',
+      `this replica offers another "${name}" than the one that was compared`,
+      {
+        server: request.server,
+      },
+    );
   };
   return {
     layer: (next) => (request) => {
@@ -65,10 +83,11 @@ export function createPinnedTools(deps: PinnedToolsDeps): PinnedTools | undefine
         const pinned = pinName(server, principal);
         return next(request).then((response) => withoutHeld(response, pinned, pins, seen.get(pinned)));
       }
-      const error = refusal(request);
+      const error = refusal(request, undefined);
       return error === undefined ? next(request) : Promise.reject(error);
     },
     refusal,
+    fingerprints: (tools) => new Map(tools.map((tool) => [String(tool['name']), fingerprintOf(tool)])),
     review(server, tools) {
       const sightings = new Map(
         tools.map((tool) => [String(tool['name']), sightingOf(tool, redactor)] as const),
@@ -94,12 +113,7 @@ function refused(
 }
 
 /** A list asked for directly may be newer than the one that was reviewed: what differs from it is not shown either. */
-function withoutHeld(
-  response: Json,
-  server: string,
-  pins: Pins,
-  reviewed: ReadonlyMap<string, string> | undefined,
-): Json {
+function withoutHeld(response: Json, server: string, pins: Pins, reviewed: Fingerprints | undefined): Json {
   const { tools } = response;
   if (!Array.isArray(tools)) return response;
   return {

@@ -149,7 +149,7 @@ export function buildPipeline(deps: PipelineDeps): Handler {
     // Above failover: what is remembered is asked of nobody. Reads only, opt-in for tools.
     cache({ of: (request) => scopedOf(request)?.cache }),
     // Above retry, so that one shared call retries and not each caller; below cache, so that only misses coalesce.
-    singleFlight(),
+    singleFlight({ clock }),
     // Above admission, so that each server on the list is asked under its own limits.
     failover((principal) => view(principal).servers, deps.trust.admits),
     // Above retry, so that each round of `input_required` is a new pick and spends no retry budget.
@@ -181,7 +181,7 @@ export function buildPipeline(deps: PipelineDeps): Handler {
       },
       budget: (request) => serverOf(request)?.retryBudget,
       utilisation: (request) => scopedOf(request)?.utilisation ?? 1,
-      hasOther: (request, tried) => scopedOf(request)?.pool.picker.hasOther(tried) === true,
+      hasOther: (request, tried) => scopedOf(request)?.pool.hasOther(request, tried) === true,
     }),
   ];
   const route = createRoute({

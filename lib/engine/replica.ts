@@ -9,6 +9,7 @@ import type { Request } from '../core/request.ts';
 import type { Session } from '../mcp/session/session.ts';
 import type { CircuitBreaker, HeldBreaker } from '../resilience/circuit-breaker.ts';
 import type { Candidate } from '../routing/pool.ts';
+import type { Fingerprints } from './pinned-tools.ts';
 import type { ProbeResult } from './probe.ts';
 import type { SessionLists } from './session-lists.ts';
 
@@ -31,8 +32,12 @@ export interface Replica {
   /** Of the tools it lists; replicas form one pool only while theirs agree. */
   fingerprint: string | undefined;
   odd: boolean;
+  /** What its session offers, where tools are pinned. */
+  offered: Fingerprints | undefined;
   /** Sessions so far. */
   sessions: number;
+  /** It had failed when it made room for others: until when it is not connected again, monotonic milliseconds, and why. */
+  resting: { readonly until: number; readonly error: TroupeError | undefined } | undefined;
 }
 
 /** A replica as the pool sees it; what may change is read when it is needed. */
@@ -72,7 +77,8 @@ class ReplicaCandidate implements Candidate {
   }
 
   get error(): TroupeError | undefined {
-    return this.#replica.connection.error;
+    const { connection, resting } = this.#replica;
+    return connection.error ?? resting?.error;
   }
 
   get blocked(): TroupeError | undefined {

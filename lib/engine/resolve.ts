@@ -6,7 +6,7 @@ import { isJson, type Json } from '../core/json-rpc.ts';
 import { addressed, amend, type OperationClass, type Request } from '../core/request.ts';
 import type { RoutingRules } from '../routing/rules.ts';
 import { hasStandIn } from './failover.ts';
-import { ensureListed, stillListing, unless } from './listing.ts';
+import { earlyLists, ensureListed, stillListing, unless } from './listing.ts';
 import type { View } from './scopes.ts';
 import type { Server } from './server.ts';
 import { isThenable } from '../security/policy-engine.ts';
@@ -37,6 +37,10 @@ interface Found {
   readonly annotations?: Json | undefined;
   /** The name asked for is the exposed one, which nothing else has. */
   readonly own?: boolean | undefined;
+  /** A resource that is listed by its URI: only a server declared earlier may come before. */
+  readonly listed?: boolean | undefined;
+  /** No list that is still to come has a say in it. */
+  readonly sure?: boolean | undefined;
   /** Servers to ask when the first has no such thing. */
   readonly others?: readonly string[] | undefined;
 }
@@ -48,28 +52,58 @@ interface Found {
  */
 export function resolve(deps: ResolveDeps): Interceptor {
   return (next) => (request) => {
-    if (request.server !== undefined) return given(request, deps, next);
-    const finder = FINDERS[request.method];
-    if (finder === undefined) return only(request, deps, next);
-    const found = attempt(finder, request, deps, request.facts.among);
-    if (!(found instanceof TroupeError) && found.own === true) return ask(request, found, deps, next);
-    if (found instanceof TroupeError && found.code !== 'not_found') return Promise.reject(found);
-    // Whose name it is not, it may be another's as well: those that are about to say so are heard first.
-    const later = stillListing(deps.view(request.principal), finder.kind, request.facts.among);
-    if (later.length > 0) return afterOthers(request, finder, later, deps, next);
-    return asFound(request, finder, found, deps, next);
+    const seen = seenAmong(request, deps.view(request.principal), deps.sight);
+    if (seen === undefined) return resolved(request, deps, next);
+    return unless(request.cancellation, seen).then(() => resolved(request, deps, next));
   };
 }
 
-function asFound(
-  request: Request,
-  finder: Finder,
-  found: Found | TroupeError,
-  deps: ResolveDeps,
-  next: Handler,
-): Promise<Response> {
-  if (!(found instanceof TroupeError)) return ask(request, found, deps, next);
-  return found.code === 'not_found' ? search(request, finder, found, deps, next) : Promise.reject(found);
+function resolved(request: Request, deps: ResolveDeps, next: Handler): Promise<Response> {
+  if (request.facts.among?.length === 0) return Promise.reject(nobody(true));
+  if (request.server !== undefined) return given(request, deps, next);
+  const finder = FINDERS[request.method];
+  if (finder === undefined) return only(request, deps, next);
+  const found = attempt(finder, request, deps, request.facts.among);
+  if (found instanceof TroupeError) {
+    return found.code === 'not_found' ? search(request, finder, found, deps, next) : Promise.reject(found);
+  }
+  if (found.own === true || found.sure === true) return ask(request, found, deps, next);
+  // Whose name it is not, it may be another's as well: those that are about to say so are heard first.
+  const view = deps.view(request.principal);
+  const others = askable(
+    stillListing(view, finder.kind, request.facts.among).filter(
+      (server) => found.listed !== true || isBefore(server.name, found.server, view),
+    ),
+    request,
+    finder,
+    deps,
+  );
+  return others.length === 0
+    ? ask(request, found, deps, next)
+    : afterOthers(request, finder, others, deps, next);
+}
+
+/** Whether it is declared earlier, so that it is asked first for a resource that both list. */
+function isBefore(name: string, other: string, { servers }: View): boolean {
+  for (const one of servers.keys()) if (one === name || one === other) return one === name;
+  return false;
+}
+
+/**
+ * Of the servers that the caller allows leaves those that are there for the principal: not even that there are others may be
+ * told. Without a policy all stay, and the errors name them.
+ */
+export function seenAmong(request: Request, view: View, sight: Sight | undefined): Promise<void> | undefined {
+  const { facts, principal } = request;
+  if (facts.among === undefined || sight === undefined) return undefined;
+  const there = facts.among.filter((name) => view.servers.has(name));
+  const hidden = there.map((name) => sight.hides(name, principal));
+  const keep = (answers: readonly boolean[]): void => {
+    facts.among = there.filter((_, i) => !answers[i]);
+  };
+  if (hidden.some(isThenable)) return Promise.all(hidden).then(keep);
+  keep(hidden as readonly boolean[]);
+  return undefined;
 }
 
 async function afterOthers(
@@ -79,25 +113,21 @@ async function afterOthers(
   deps: ResolveDeps,
   next: Handler,
 ): Promise<Response> {
-  const { cancellation } = request;
-  await Promise.all(
-    askable(others, request, finder, deps).map((server) =>
-      ensureListed(server, finder.kind, { cancellation, again: false, knows: () => false }),
-    ),
-  );
-  cancellation.throwIfCancelled();
-  return asFound(request, finder, attempt(finder, request, deps, request.facts.among), deps, next);
+  await earlyLists(others, finder.kind, request.cancellation);
+  const found = attempt(finder, request, deps, request.facts.among);
+  if (found instanceof TroupeError) throw found;
+  return ask(request, found, deps, next);
 }
 
 /** The server that a request of this shape would go to by what is known now. */
-export function holderOf(request: Asked, deps: ResolveDeps): Server | undefined {
+export function holderOf(request: Asked, deps: ResolveDeps, among?: readonly string[]): Server | undefined {
   const finder = FINDERS[request.method];
   const { servers } = deps.view(request.principal);
-  const found = finder === undefined ? undefined : attempt(finder, request, deps);
+  const found = finder === undefined ? undefined : attempt(finder, request, deps, among);
   if (found !== undefined && !(found instanceof TroupeError)) return servers.get(found.server);
-  if (servers.size === 1) for (const server of servers.values()) return server;
-  for (const server of servers.values()) if (isLikely(server, request)) return server;
-  return undefined;
+  const allowed = [...servers.values()].filter(({ name }) => among?.includes(name) !== false);
+  if (allowed.length === 1) return allowed[0];
+  return allowed.find((server) => isLikely(server, request));
 }
 
 /** An exposed name begins with the name of its server, unless the host names things otherwise. */
@@ -277,20 +307,20 @@ function hides(server: string, sight: Sight, request: Request): boolean | Promis
   return isThenable(hidden) ? unless(request.cancellation, hidden) : hidden;
 }
 
+/** There is no server to ask, or none `among` those that the caller allows. */
+export function nobody(among: boolean): TroupeError {
+  return new TroupeError(
+    'not_found',
+    among ? '`servers` names no server there is' : 'the fleet is empty: there is no server to ask',
+  );
+}
+
 /** A method that names nothing goes to the only server there is. */
 function only(request: Request, deps: ResolveDeps, next: Handler): Promise<Response> {
   const { among } = request.facts;
   const known = [...deps.view(request.principal).servers.keys()];
   const [first, ...rest] = among === undefined ? known : known.filter((name) => among.includes(name));
-  if (first === undefined)
-    return Promise.reject(
-      new TroupeError(
-        'not_found',
-        known.length === 0
-          ? 'the fleet is empty: there is no server to ask'
-          : '`servers` names no server there is',
-      ),
-    );
+  if (first === undefined) return Promise.reject(nobody(known.length > 0));
   if (rest.length > 0) {
     return Promise.reject(
       new TroupeError(
@@ -327,19 +357,23 @@ async function search(
   const found = asked.length === 0 ? missing : attempt(finder, request, deps, among);
   if (!(found instanceof TroupeError)) return ask(request, found, deps, next);
   if (found.code !== 'not_found') throw found;
-  const down = outcomes.find(({ error }) => error !== undefined);
-  const isHidden =
-    down !== undefined && deps.sight !== undefined && (await hides(down.server, deps.sight, request));
-  const failed = isHidden ? undefined : down;
+  const failed = await firstSeen(
+    outcomes.filter(({ error }) => error !== undefined),
+    ({ server }) => server,
+    request,
+    deps,
+  );
   // It cannot say, but a server declared equivalent answers in its place: both mean the same by the same name.
   const replaced = likely.find((server) => hasStandIn(server, servers));
   if (replaced !== undefined && finder.kind !== 'resources' && request.method !== 'completion/complete') {
     const name = request.target?.slice(replaced.name.length + 2);
     return ask(request, { server: replaced.name, params: { ...request.params, name } }, deps, next);
   }
-  // A name that begins with that of a server which has listed is known not to be there; any other may be that of one that is down.
-  const owned = likely.length === 0 && allowed.some((server) => isLikely(server, request));
-  if (!owned && (likely.length > 0 || finder.kind !== 'resources')) {
+  // A name that begins with that of a server which has listed is known not to be there; any other may be that of one that is
+  // down. Under a policy such a name has to end like one that is hidden, and of that is said only that it is not there.
+  const namesake = likely.length > 0 || allowed.some((server) => isLikely(server, request));
+  const mayBeAnybodys = !namesake && finder.kind !== 'resources' && deps.sight === undefined;
+  if (likely.length > 0 || mayBeAnybodys) {
     const unsure = cannotTell(request, failed);
     if (unsure !== undefined) throw unsure;
   }
@@ -349,6 +383,17 @@ async function search(
   const [first, ...others] = readers.map((server) => server.name);
   if (first === undefined) throw cannotTell(request, failed) ?? found;
   return ask(request, { server: first, params: request.params ?? {}, others }, deps, next);
+}
+
+/** The first of a server that the principal may know of. */
+async function firstSeen<T>(
+  all: readonly T[],
+  serverOf: (of: T) => string,
+  request: Request,
+  { sight }: ResolveDeps,
+): Promise<T | undefined> {
+  for (const one of all) if (sight === undefined || !(await hides(serverOf(one), sight, request))) return one;
+  return undefined;
 }
 
 /** Who may have it could not say so. */
@@ -461,9 +506,10 @@ const FINDERS: Readonly<Record<string, Finder>> = {
       const ruled =
         among?.servers === undefined ? ruledServers(request.target ?? '', catalog, rules) : undefined;
       if (ruled !== undefined)
-        return { server: ruled[0] ?? '', params: request.params ?? {}, others: ruled.slice(1) };
-      const [first = '', ...others] = catalog.resource(request.target ?? '', among).servers;
-      return { server: first, params: request.params ?? {}, others };
+        return { server: ruled[0] ?? '', params: request.params ?? {}, others: ruled.slice(1), sure: true };
+      const { by, servers } = catalog.resource(request.target ?? '', among);
+      const [first = '', ...others] = servers;
+      return { server: first, params: request.params ?? {}, others, listed: by === 'uri' };
     },
   },
   'completion/complete': {
@@ -473,10 +519,12 @@ const FINDERS: Readonly<Record<string, Finder>> = {
       if (!isJson(ref)) throw new TroupeError('not_found', 'params.ref is not an object');
       if (ref['type'] === 'ref/resource') {
         const [first = ''] = catalog.resource(String(ref['uri']), among).servers;
-        return { server: first, params: request.params ?? {} };
+        // The lists of prompts that are on their way have no say in it.
+        return { server: first, params: request.params ?? {}, sure: true };
       }
-      const { server, originalName } = catalog.prompt(String(ref['name']), among);
-      return { server, params: { ...request.params, ref: { ...ref, name: originalName } } };
+      const { server, originalName, name } = catalog.prompt(String(ref['name']), among);
+      const params = { ...request.params, ref: { ...ref, name: originalName } };
+      return { server, params, own: name === ref['name'] };
     },
   },
 };

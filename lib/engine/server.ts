@@ -1,13 +1,12 @@
 import type { ResolvedReplica, ResolvedServer } from '../config/config.ts';
 import { Attempt, type Link, type StartGate } from '../connection/attempt.ts';
-import { Connection } from '../connection/connection.ts';
+import { Connection, type ConnectionChange } from '../connection/connection.ts';
 import type { ServerProcess } from '../connection/server-process.ts';
 import type { Cancellation } from '../core/cancellation.ts';
 import { TroupeError } from '../core/errors.ts';
 import type { ConnectionState, Emit, ListKind } from '../core/events.ts';
 import type { Json } from '../core/json-rpc.ts';
 import type { Logger, Random } from '../core/ports.ts';
-import type { Request } from '../core/request.ts';
 import type { Stages } from '../core/stages.ts';
 import type { Credentials } from '../mcp/authorization/credentials.ts';
 import { LIST_METHODS, type RawList } from '../mcp/session/list.ts';
@@ -30,7 +29,9 @@ import {
   type RestartHistory,
 } from '../supervision/restart-policy.ts';
 import type { Inbound } from './inbound.ts';
+import { unless } from './listing.ts';
 import { CHANGED_LISTS, SessionLists } from './session-lists.ts';
+import type { Refusal } from './pinned-tools.ts';
 import { candidate, type Replica } from './replica.ts';
 import { ServerCredentials, type ServerCredentialsDeps } from './server-credentials.ts';
 import { closeSessionPath, openSessionPath } from './session-path.ts';
@@ -63,7 +64,7 @@ export interface ServerDeps extends ServerCredentialsDeps {
   /** Whether who watches a resource may hear of one below it; undefined where nobody is asked. */
   readonly mayHear: MayHear | undefined;
   /** Why a call is not made of what is pinned; undefined where nothing is. */
-  readonly refusal: ((request: Request) => TroupeError | undefined) | undefined;
+  readonly refusal: Refusal | undefined;
   /** A list of a session has arrived; gives back what of it is kept. */
   readonly onListed: (server: Server, replica: Replica, kind: ListKind, list: RawList) => RawList;
   /** Something about a connection changed that the fleet shows. */
@@ -87,6 +88,10 @@ export class Server {
   readonly #credentials: ServerCredentials;
   #logLevel: string | undefined;
   #stopped = false;
+  /** What those hear that come after `stop`. */
+  #stopReason: TroupeError | undefined;
+  /** Who waits for a connection to stand. */
+  #awaiting = 0;
 
   /** @param watched of the server that it takes the place of */
   constructor(config: ResolvedServer, deps: ServerDeps, watched?: WatchedResources) {
@@ -152,14 +157,30 @@ export class Server {
     if (this.#stopped) return;
     for (const replica of this.replicas) {
       const { connection } = replica;
-      if (connection.state === 'Disconnected' && this.#deps.connections.tryEnter(this.#pooled(replica)))
+      if (
+        connection.state === 'Disconnected' &&
+        !this.#rests(replica) &&
+        this.#deps.connections.tryEnter(this.#pooled(replica))
+      )
         connection.wake();
     }
   }
 
   /** Why nothing of it stands: the error of its first failed connection. */
   get error(): TroupeError | undefined {
-    return this.replicas.map(({ connection }) => connection.error).find((error) => error !== undefined);
+    for (const { connection, resting } of this.replicas) {
+      const error = connection.error ?? resting?.error;
+      if (error !== undefined) return error;
+    }
+    return undefined;
+  }
+
+  /** Who failed before it made room is not connected again before its backoff is over, however often it is asked for. */
+  #rests(replica: Replica): boolean {
+    if (replica.resting === undefined) return false;
+    if (this.#deps.clock.now() < replica.resting.until) return true;
+    replica.resting = undefined;
+    return false;
   }
 
   /** Busy share of the slots of the replicas that are connected, 0 … 1. */
@@ -202,25 +223,57 @@ export class Server {
     if (this.connected !== undefined) return Promise.resolve();
     if (this.#stopped) return undefined;
     this.wake();
-    if (this.willConnect) return this.#standing();
-    const resting = this.replicas.find(
-      ({ connection }) => connection.state === 'Disconnected' || connection.state === 'Disconnecting',
+    if (this.willConnect) return this.#awaited(this.#standing());
+    const closed = this.replicas.filter(
+      ({ connection: { state } }) => state === 'Disconnected' || state === 'Disconnecting',
     );
-    return resting === undefined ? undefined : this.#afterRoom(resting, cancellation);
+    const first = closed.find((replica) => !this.#rests(replica)) ?? soonest(closed);
+    return first === undefined ? undefined : this.#awaited(this.#afterRoom(first, cancellation));
+  }
+
+  /** Nothing of it stands, and nothing is connected again before a backoff is over. */
+  get rests(): boolean {
+    return this.replicas.every(
+      (replica) => replica.connection.state === 'Disconnected' && this.#rests(replica),
+    );
+  }
+
+  /** While somebody waits for it, nothing of it makes room for others. */
+  #awaited(ready: Promise<void>): Promise<void> {
+    this.#awaiting += 1;
+    return ready.finally(() => {
+      this.#awaiting -= 1;
+    });
   }
 
   async #afterRoom(replica: Replica, cancellation: Cancellation): Promise<void> {
     const { connection } = replica;
+    await this.#afterRest(replica, cancellation);
     // One that is just being evicted has its place until it is gone.
     if (connection.state === 'Disconnecting') await connection.settled((state) => state !== 'Disconnecting');
     if (!this.#stopped) await this.#deps.connections.enter(this.#pooled(replica), cancellation);
     if (this.#stopped) {
       // Between the place being given and our hearing of it: what would start now, nobody would end.
       this.#deps.connections.leave(connection.id);
-      throw new TroupeError('stopped', 'the engine has stopped', { server: this.name });
+      throw this.#stopReason ?? new TroupeError('stopped', 'the engine has stopped', { server: this.name });
     }
-    if (connection.state === 'Disconnected') connection.wake();
+    if (connection.state === 'Disconnected' && !this.#rests(replica)) connection.wake();
     await this.#standing();
+  }
+
+  /** As it would have waited for the next attempt, had it not made room. */
+  async #afterRest(replica: Replica, cancellation: Cancellation): Promise<void> {
+    if (!this.#rests(replica)) return;
+    const { clock } = this.#deps;
+    let disarm = (): void => {};
+    const over = new Promise<void>((resolve) => {
+      disarm = clock.after((replica.resting?.until ?? 0) - clock.now(), resolve);
+    });
+    try {
+      await unless(cancellation, over);
+    } finally {
+      disarm();
+    }
   }
 
   /** Of a request whose time ran out for `reason`: that no connection could be had, if that was it. */
@@ -231,6 +284,8 @@ export class Server {
   #pooled(replica: Replica): Pooled {
     const { connection } = replica;
     const { config, pool, watched } = this;
+    const { clock } = this.#deps;
+    const isAwaited = (): boolean => this.#awaiting > 0;
     return {
       id: connection.id,
       server: config.name,
@@ -240,12 +295,13 @@ export class Server {
         return !config.pinned && watched.size === 0 && config.affinity?.mode !== 'strict';
       },
       get failed() {
-        const { state } = connection;
-        const down = state === 'Error' || state === 'AuthRequired';
-        return down && !config.pinned && watched.size === 0 && pool.waiting === 0;
+        if (connection.state !== 'Error' || connection.parked) return false;
+        return !config.pinned && watched.size === 0 && pool.waiting === 0 && !isAwaited();
       },
       evict: () => {
         replica.held = replica.breaker?.held;
+        const { retryInMs, error } = connection;
+        if (retryInMs !== undefined) replica.resting = { until: clock.now() + retryInMs, error };
         return connection.disconnect(config.stop.graceMs);
       },
     };
@@ -265,6 +321,7 @@ export class Server {
     reason = new TroupeError('stopped', 'the engine has stopped', { server: this.name }),
   ): Promise<void> {
     this.#stopped = true;
+    this.#stopReason = reason;
     this.pool.stop(reason);
     this.#deps.connections.dismiss(new Set(this.replicas.map(({ connection }) => connection.id)), reason);
     await Promise.all(this.replicas.map(({ connection }) => connection.disconnect(graceMs)));
@@ -319,6 +376,8 @@ export class Server {
       fingerprint: undefined,
       odd: false,
       sessions: 0,
+      resting: undefined,
+      offered: undefined,
     };
     replica.connection = new Connection({
       id: config.id,
@@ -358,7 +417,7 @@ export class Server {
             challenge: change.error.data as Json | undefined,
           });
         }
-        if (change.to === 'Disconnected') deps.connections.leave(config.id);
+        if (givesPlaceBack(change)) deps.connections.leave(config.id);
         this.pool.wake();
         deps.onChange(this, replica, change.to);
       },
@@ -381,6 +440,8 @@ export class Server {
       startTimeoutMs: server.startTimeoutMs,
       gate: {
         enter: async (cancellation) => {
+          // It has its place already, unless it gave it back while it could do nothing by itself.
+          await deps.connections.enter(this.#pooled(replica), cancellation);
           leaveGate = await deps.gate.enter(cancellation);
           return leaveGate;
         },
@@ -488,6 +549,7 @@ export class Server {
     closeSessionPath(replica);
     replica.lists?.dispose();
     replica.lists = undefined;
+    replica.offered = undefined;
     if (replica.lastSession === undefined) return;
     this.watched.detach(replica.lastSession);
     const other = this.connected?.connection.session;
@@ -501,6 +563,16 @@ export class Server {
       this.#deps.logger.warn('watching resources failed', { server: this.name, error: error.message }),
     );
   }
+}
+
+/** Whose backoff is over first. */
+function soonest(replicas: readonly Replica[]): Replica | undefined {
+  return replicas.toSorted((a, b) => (a.resting?.until ?? 0) - (b.resting?.until ?? 0))[0];
+}
+
+/** It is closed, or does nothing before somebody else has done something. */
+function givesPlaceBack({ to, parked }: ConnectionChange): boolean {
+  return to === 'Disconnected' || to === 'AuthRequired' || (to === 'Error' && parked);
 }
 
 /** Throws `config_invalid` naming the server, for options that the strategy does not take. */

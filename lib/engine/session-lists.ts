@@ -23,6 +23,12 @@ const SETTLE_MS = 25;
 /** A list that has failed after a change is asked for again after this, doubling; until then there is what was known before. */
 const AGAIN_MS = { first: 1_000, most: 30_000 } as const;
 
+/**
+ * How long after a session began its first lists are waited for by who has found what it looks for elsewhere, milliseconds:
+ * some ten times what a server takes that has only to answer.
+ */
+const EARLY_MS = 1_000;
+
 export interface SessionListsOptions {
   readonly session: Session;
   readonly server: string;
@@ -59,9 +65,14 @@ export class SessionLists {
   readonly #options: SessionListsOptions;
   readonly #entries: Readonly<Record<ListKind, Entry>>;
   readonly #cancellation = new Cancellation();
+  readonly #earlyUntil: number;
+  /** Over once the first lists are not waited for any more. */
+  #early: Promise<void> | undefined;
+  #endEarly: Disarm | undefined;
 
   constructor(options: SessionListsOptions) {
     this.#options = options;
+    this.#earlyUntil = options.clock.now() + EARLY_MS;
     this.#entries = { tools: entry(), resources: entry(), resourceTemplates: entry(), prompts: entry() };
   }
 
@@ -89,6 +100,18 @@ export class SessionLists {
     return list === undefined && error === undefined;
   }
 
+  /** Resolves with the first list of a session that has only just begun, or soon without it; undefined where neither is to be waited for. */
+  early(kind: ListKind): Promise<void> | undefined {
+    const { clock } = this.#options;
+    const { running } = this.#entries[kind];
+    const leftMs = this.#earlyUntil - clock.now();
+    if (running === undefined || leftMs <= 0 || !this.pending(kind)) return undefined;
+    this.#early ??= new Promise((resolve) => {
+      this.#endEarly = clock.after(leftMs, resolve, { unref: true });
+    });
+    return Promise.race([running, this.#early]);
+  }
+
   error(kind: ListKind): TroupeError | undefined {
     return this.#entries[kind].error;
   }
@@ -96,8 +119,10 @@ export class SessionLists {
   /** Resolves once the list is known and fresh; fetches it when it is neither, or when `again` asks for it. */
   async fresh(kind: ListKind, again = false): Promise<void> {
     const e = this.#entries[kind];
-    if (e.running !== undefined) await e.running;
-    else if (again || this.#isWorthAsking(e)) await this.refresh(kind);
+    if (e.running !== undefined) {
+      // An attempt after a failure is made for those to come: who has something to show is not kept waiting by it.
+      if (again || e.error === undefined || e.list === undefined) await e.running;
+    } else if (again || this.#isWorthAsking(e)) await this.refresh(kind);
     if (e.error !== undefined) throw e.error;
   }
 
@@ -149,6 +174,7 @@ export class SessionLists {
       this.#entries[kind].settle?.();
       this.#entries[kind].retry?.();
     }
+    this.#endEarly?.();
   }
 
   async #fetch(kind: ListKind, e: Entry): Promise<void> {

@@ -13,6 +13,7 @@ import { createCircuitBreaker } from '../resilience/circuit-breaker.ts';
 import type { ConnectionPool } from '../supervision/pool.ts';
 import { admitsTool, refusesTools } from './admitted-tools.ts';
 import { unless } from './listing.ts';
+import type { Refusal } from './pinned-tools.ts';
 import { probeSession, watchHealth } from './probe.ts';
 import type { Replica } from './replica.ts';
 import type { SessionLists } from './session-lists.ts';
@@ -27,7 +28,7 @@ export interface SessionPathOptions {
   readonly stages: Stages;
   readonly connections: ConnectionPool;
   /** Why a call is not made of what is pinned; undefined where nothing is. */
-  readonly refusal: ((request: Request) => TroupeError | undefined) | undefined;
+  readonly refusal: Refusal | undefined;
   /** Its breaker admits more or less than before. */
   readonly onBreaker: () => void;
 }
@@ -116,23 +117,40 @@ function onlyExisting({ name: server, tools }: ResolvedServer): Interceptor {
   };
 }
 
-/** What another session has listed says nothing of this one: before its own list was looked at, nothing is called. */
-function onlyCompared(replica: Replica, refusal: (request: Request) => TroupeError | undefined): Interceptor {
+/**
+ * What another session has listed says nothing of this one: before its own list was looked at, nothing is called, and a tool
+ * that is not the one that was compared is not called at all.
+ */
+function onlyCompared(replica: Replica, refusal: Refusal): Interceptor {
   return (next) => (request) => {
-    const { lists } = replica;
-    if (request.method !== 'tools/call' || lists === undefined || lists.has('tools')) return next(request);
-    return afterList(next, request, lists, refusal);
+    const { lists, offered } = replica;
+    if (request.method !== 'tools/call' || lists === undefined) return next(request);
+    if (!lists.has('tools')) return afterList(next, request, replica, lists, refusal);
+    const refused = refusal(request, offered);
+    return refused === undefined ? next(request) : Promise.reject(refused);
   };
 }
 
 async function afterList(
   next: Handler,
   request: Request,
+  replica: Replica,
   lists: SessionLists,
-  refusal: (request: Request) => TroupeError | undefined,
+  refusal: Refusal,
 ): Promise<Response> {
-  await unless(request.cancellation, lists.fresh('tools'));
-  const refused = refusal(request);
+  try {
+    await unless(request.cancellation, lists.fresh('tools'));
+  } catch (error) {
+    request.cancellation.throwIfCancelled();
+    // What became of the list is not what became of the call, which has not been sent.
+    const { detail, retryAfterMs } = TroupeError.from(error);
+    throw new TroupeError('unavailable', `its tools cannot be compared with what was accepted: ${detail}`, {
+      server: request.server,
+      retryAfterMs,
+      cause: error,
+    });
+  }
+  const refused = refusal(request, replica.offered);
   if (refused !== undefined) throw refused;
   return next(request);
 }

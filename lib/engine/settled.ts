@@ -43,7 +43,7 @@ function explained(request: Request, error: unknown, down: SettledDeps['down']):
   const failure = TroupeError.from(error, { server: request.server });
   if (failure.code !== 'deadline_exceeded' || failure.delivery !== 'unsent' || failure.cause !== undefined)
     return failure;
-  const why = down(request);
+  const why = reasonOf(request, down);
   if (why === undefined) return failure;
   const { server, attempt, retryAfterMs, data } = failure;
   const detail = `${failure.detail}; ${why.server ?? 'the server'} is not connected: ${why.detail}`;
@@ -55,6 +55,15 @@ function explained(request: Request, error: unknown, down: SettledDeps['down']):
     data,
     cause: why,
   });
+}
+
+/** After a stop there is nobody left to ask. */
+function reasonOf(request: Request, down: SettledDeps['down']): TroupeError | undefined {
+  try {
+    return down(request);
+  } catch {
+    return undefined;
+  }
 }
 
 const RequestSettled = plain<

@@ -3,9 +3,9 @@ import { TroupeError } from '../core/errors.ts';
 import type { Handler } from '../core/interceptor.ts';
 import type { Json } from '../core/json-rpc.ts';
 import { amend, type Request } from '../core/request.ts';
-import { ensureListed, stillListing, expire, unless } from './listing.ts';
+import { earlyLists, ensureListed, expire, stillListing, unless } from './listing.ts';
 import type { RequestOptions, RequestShape } from './request-factory.ts';
-import { isRefusalOfHidden, noServer } from './resolve.ts';
+import { isRefusalOfHidden, nobody, noServer, seenAmong } from './resolve.ts';
 import type { View } from './scopes.ts';
 import type { Server } from './server.ts';
 import type { Sight } from './sight.ts';
@@ -37,7 +37,7 @@ export async function subscribe(call: SubscribeCall): Promise<Subscription> {
   const disarm = expire(
     call.clock,
     cancellation,
-    request.deadline - request.startedAt,
+    Math.round(request.deadline - request.startedAt),
     `subscribing to ${uri}`,
   );
   try {
@@ -60,6 +60,8 @@ async function first(call: SubscribeCall, request: Request, view: View): Promise
   const { cancellation } = request;
   const { server: named } = request;
   if (named !== undefined && !view.servers.has(named)) throw noServer(named, view, call.sight);
+  const seen = seenAmong(request, view, call.sight);
+  if (seen !== undefined) await unless(cancellation, seen);
   const holders = named === undefined ? await holdersOf(call, view, request) : [named];
   let refusal: TroupeError | undefined;
   for (const name of holders) {
@@ -75,7 +77,7 @@ async function first(call: SubscribeCall, request: Request, view: View): Promise
       refusal ??= hidden ? noServer(name, view, call.sight) : TroupeError.from(error, { server: name });
     }
   }
-  throw refusal ?? new TroupeError('not_found', 'the fleet is empty: there is no server to ask');
+  throw refusal ?? nobody(request.facts.among !== undefined);
 }
 
 const NOTHING = Object.freeze({});
@@ -151,30 +153,24 @@ async function holdersOf(
   view: View,
   request: Request,
 ): Promise<readonly string[]> {
-  const { cancellation } = request;
-  await Promise.all(
-    stillListing(view, 'resources')
-      .filter(({ name }) => sight?.rulesOut(name, request.principal) !== true)
-      .map((server) => ensureListed(server, 'resources', { cancellation, again: false, knows: () => false })),
-  );
-  cancellation.throwIfCancelled();
-  const listed = listedBy(uri, view);
+  const { cancellation, facts } = request;
+  const isAllowed = (name: string): boolean => facts.among?.includes(name) !== false;
+  const mayBeAsked = ({ name }: Server): boolean =>
+    isAllowed(name) && sight?.rulesOut(name, request.principal) !== true;
+  await earlyLists(stillListing(view, 'resources').filter(mayBeAsked), 'resources', cancellation);
+  const listed = listedBy(uri, view).filter(isAllowed);
   if (listed.length > 0) return listed;
   const unknown = [...view.servers.values()].filter(
-    ({ name }) => !view.knows(name, 'resources') && sight?.rulesOut(name, request.principal) !== true,
+    (server) => !view.knows(server.name, 'resources') && mayBeAsked(server),
   );
   await Promise.all(
     unknown.map((server) =>
-      ensureListed(server, 'resources', {
-        cancellation: request.cancellation,
-        again: false,
-        knows: () => false,
-      }),
+      ensureListed(server, 'resources', { cancellation, again: false, knows: () => false }),
     ),
   );
-  const found = listedBy(uri, view);
+  const found = listedBy(uri, view).filter(isAllowed);
   // Nobody lists it: whoever can be watched may have it all the same.
-  return found.length > 0 ? found : [...view.servers.keys()];
+  return found.length > 0 ? found : [...view.servers.keys()].filter(isAllowed);
 }
 
 function listedBy(uri: string, view: View): readonly string[] {

@@ -27,7 +27,7 @@ import type { EventBus } from '../telemetry/event-bus.ts';
 import { recordEvents } from './audit-notes.ts';
 import type { Asker } from './inbound.ts';
 import { tellLookalikes } from './lookalikes.ts';
-import { createPinnedTools, type PinnedTools } from './pinned-tools.ts';
+import { createPinnedTools, type Fingerprints, type PinnedTools, type Refusal } from './pinned-tools.ts';
 import { explained, isBuiltIn, policyOf } from './policy-of.ts';
 import { createSight, type Sight } from './sight.ts';
 
@@ -58,7 +58,9 @@ export interface Trust {
   /** A server has listed its tools: compare with what was accepted, before anybody sees them. */
   review(server: ResolvedServer, tools: readonly Json[]): void;
   /** Why a call is not made of what is pinned; undefined where nothing is. */
-  readonly refusal: ((request: Request) => TroupeError | undefined) | undefined;
+  readonly refusal: Refusal | undefined;
+  /** What tools are, by their names; undefined where nothing is pinned. */
+  readonly fingerprints: ((tools: readonly Json[]) => Fingerprints) | undefined;
   /** Whether the tool waits for approval and is not shown. */
   readonly held: ((server: string, tool: string) => boolean) | undefined;
   approve(server: string, tool: string | undefined): void;
@@ -184,6 +186,7 @@ export function createTrust(deps: TrustDeps): Trust {
     permit: engine === undefined && trail === undefined ? undefined : permitOf(engine && guarded, trail),
     review: (server, tools) => pins?.review(server, tools),
     refusal: pins?.refusal,
+    fingerprints: pins?.fingerprints,
     held: pins === undefined ? undefined : (server, tool) => pins.quarantined(server, tool) !== undefined,
     approve(server, tool) {
       if (pins === undefined)

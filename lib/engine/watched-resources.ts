@@ -133,7 +133,7 @@ export class WatchedResources {
     for (const [watched, set] of this.#listeners) {
       if (uri !== watched && !uri.startsWith(watched.endsWith('/') ? watched : `${watched}/`)) continue;
       for (const watcher of set) {
-        const may = watcher.verdict ?? (uri === watched || this.#mayHear(watcher.request, uri));
+        const may = this.#mayTell(watcher, uri, watched);
         if (may === true) this.#tell(watcher, uri, params);
         else if (may !== false) void this.#tellLater(watcher, uri, params, set, may);
       }
@@ -174,6 +174,12 @@ export class WatchedResources {
     this.#listeners.clear();
     this.#told.clear();
     return watchers.map(({ request }) => request);
+  }
+
+  /** Whoever may go on watching may still not know of everything below what it watches. */
+  #mayTell({ verdict, request }: Watcher, uri: string, watched: string): boolean | Promise<boolean> {
+    const hears = (): boolean | Promise<boolean> => uri === watched || this.#mayHear(request, uri);
+    return verdict === undefined ? hears() : verdict.then((goesOn) => goesOn && hears());
   }
 
   async #tellLater(

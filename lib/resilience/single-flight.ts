@@ -1,4 +1,5 @@
 import { Cancellation } from '../core/cancellation.ts';
+import type { Clock } from '../core/clock.ts';
 import { type ErrorCode, type TroupeError, isTroupeError } from '../core/errors.ts';
 import type { Handler, Interceptor, Response } from '../core/interceptor.ts';
 import { type Progress, type Request, amend } from '../core/request.ts';
@@ -9,7 +10,7 @@ import { requestKey } from './request-key.ts';
  * Identical reads that run at the same time are one. Each caller keeps its own deadline and may leave alone; the last
  * one to leave cancels the call. A failure is the failure of all; a caller who gives up is nobody's but their own.
  */
-export function singleFlight(): Interceptor {
+export function singleFlight({ clock }: { readonly clock: Clock }): Interceptor {
   /** By what is asked for, roughly: most reads are alone with theirs and never need the exact key. */
   const flights = new Map<string, Flight[]>();
 
@@ -26,7 +27,7 @@ export function singleFlight(): Interceptor {
         request.facts.cache = 'shared';
         return joined.join(request);
       }
-      const flight = new Flight(request, about, flights, ask);
+      const flight = new Flight(request, about, flights, ask, clock);
       if (inTheAir === undefined) flights.set(about, [flight]);
       else inTheAir.push(flight);
       const outcome = flight.join(request);
@@ -37,12 +38,24 @@ export function singleFlight(): Interceptor {
   };
 }
 
-/** What a call is told that has not the time to wait; who has more of it may ask again. */
-const SHORT_OF_TIME: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+/** Failures after which a call with more time would have been made again. */
+const REPEATABLE: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  'circuit_open',
+  'connection_lost',
   'deadline_exceeded',
-  'rate_limited',
   'queue_full',
+  'rate_limited',
+  'unavailable',
 ]);
+
+/** A failure this near to the deadline, milliseconds, may be one for lack of time: nothing waits longer between two attempts, unless it was told to. */
+const NEAR_MS = 1_000;
+
+/**
+ * Who has so much more time than the first caller, as a share of that one's, asks for another call. Callers of the same
+ * patience, one a moment after the other, differ by less: they are not to ask one by one what has just failed.
+ */
+const MORE_TIME = 0.25;
 
 interface Passenger {
   readonly request: Request;
@@ -58,9 +71,11 @@ class Flight {
   readonly #about: string;
   readonly #flights: Map<string, Flight[]>;
   readonly #ask: Handler;
+  readonly #clock: Clock;
   #key: string | undefined;
 
-  constructor(first: Request, about: string, flights: Map<string, Flight[]>, ask: Handler) {
+  constructor(first: Request, about: string, flights: Map<string, Flight[]>, ask: Handler, clock: Clock) {
+    this.#clock = clock;
     this.#about = about;
     this.#flights = flights;
     this.#ask = ask;
@@ -112,16 +127,25 @@ class Flight {
         passengers[i]?.resolve(i === 0 ? response : copyOf(response));
     } catch (error) {
       this.#landed();
-      const short = isTroupeError(error) && SHORT_OF_TIME.has(error.code);
-      for (const passenger of this.#disembark()) {
-        const { request, resolve, reject } = passenger;
-        // The call had the time of its first passenger; who has more asks for another one.
-        if (short && request.deadline > this.#request.deadline) resolve(this.#ask(request));
+      // The call had the time of its first passenger.
+      const enough = this.#wasShort(error) ? this.#muchLater() : Infinity;
+      for (const { request, resolve, reject } of this.#disembark()) {
+        if (request.deadline >= enough) resolve(this.#ask(request));
         else reject(error);
       }
     } finally {
       this.#landed();
     }
+  }
+
+  #wasShort(error: unknown): boolean {
+    if (!isTroupeError(error) || !REPEATABLE.has(error.code)) return false;
+    return this.#clock.now() + Math.max(error.retryAfterMs ?? 0, NEAR_MS) >= this.#request.deadline;
+  }
+
+  #muchLater(): number {
+    const { deadline, startedAt } = this.#request;
+    return deadline + (deadline - startedAt) * MORE_TIME;
   }
 
   #landed(): void {

@@ -51,8 +51,10 @@ export interface Placement {
   readonly text: string;
   /** Hash of the key. */
   readonly key: number;
-  /** The one replica that will do, as an index; undefined: any, and `key` says which is preferred. */
+  /** The one replica that the key belongs to, as an index; undefined: any, and `key` says which is preferred. */
   readonly only: number | undefined;
+  /** No other will do: what it cannot take fails. */
+  readonly fixed: boolean;
   /** The key stays with whatever is picked now: `pin` it. */
   readonly pin: boolean;
   /** The replica the key has lost, where `onLoss: 'reinit'` has something to set up at the next. */
@@ -131,6 +133,14 @@ export class Affinity {
     return this.#configuredKey(by, request);
   }
 
+  /** Whether only the replica that its key belongs to will do. */
+  isFixed(request: Request): boolean {
+    const key = this.keyOf(request);
+    return (
+      key !== undefined && this.#pins.get(key) !== undefined && (this.#strict || this.#isHandle(key, request))
+    );
+  }
+
   #configuredKey(
     by: 'tool' | 'resource' | 'session' | 'tenant' | 'key',
     request: Request,
@@ -190,10 +200,11 @@ export class Affinity {
     }
     const only = replicas.findIndex(({ id }) => id === pin.id);
     const replica = replicas[only];
-    // What is only a preference does not wait for a replica that cannot be asked.
-    const away = replica?.availability === 'impossible' && !this.#strict && !isHandle;
+    const fixed = this.#strict || isHandle;
+    // What is only a preference does not wait for a replica that cannot be asked, and asks none twice.
+    const away = !fixed && (replica?.availability === 'impossible' || request.tried.includes(pin.id));
     if (replica !== undefined && !away && !isLost(pin, replica))
-      return { text: key, key: hash, only, pin: false, from: undefined };
+      return { text: key, key: hash, only, fixed, pin: false, from: undefined };
     const onLoss = this.#strict ? this.#onLoss : 'rehash';
     if (onLoss === 'fail') {
       pin.lostAt = now;
@@ -225,7 +236,7 @@ export class Affinity {
 }
 
 function placed(text: string, key: number, pin: boolean, from?: string): Placement {
-  return { text, key, only: undefined, pin, from };
+  return { text, key, only: undefined, fixed: false, pin, from };
 }
 
 /** One that is down may come back with its state only if it has no epoch, which a session would change. */

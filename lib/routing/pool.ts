@@ -157,6 +157,12 @@ export class ReplicaPool {
     return false;
   }
 
+  /** Whether some other replica than those `tried` could take the request now. */
+  hasOther(request: Request, tried: readonly string[]): boolean {
+    const isFree = !this.#hasAffinity && request.affinity === undefined;
+    return (isFree || !this.#affinity.isFixed(request)) && this.picker.hasOther(tried);
+  }
+
   load(id: string): ReplicaLoad | undefined {
     const index = this.picker.indexOf(id);
     return index === undefined ? undefined : this.picker.load(index);
@@ -214,7 +220,7 @@ export class ReplicaPool {
         return this.#afterSetUp(this.#setUp(placement, result.id, request), request);
       }
     }
-    return this.#handOver(request, result.index, placement?.only !== undefined);
+    return this.#handOver(request, result.index, placement?.fixed === true);
   }
 
   /** `pinned`: no other replica will do. */

@@ -51,14 +51,18 @@ const HOST_PRINCIPAL: Principal = Object.freeze({ id: '@host' });
 interface Bucket {
   readonly deny: CompiledRule[];
   readonly allow: CompiledRule[];
-  /** Some rule looks at the resource. */
+  /** Some rule says which resources it is about. */
   resources: boolean;
+  /** Some rule has a condition, which may look at the resource. */
+  conditions: boolean;
 }
 
 const MAX_ATTRIBUTE = 8192;
 const URIS_REMEMBERED = 256;
 
-const NO_RULES: Bucket = { deny: [], allow: [], resources: false };
+const NO_RULES: Bucket = { deny: [], allow: [], resources: false, conditions: false };
+const EVERYTHING = { resources: true, conditions: true } as const;
+const NOTHING = { resources: false, conditions: false } as const;
 const NO_RULE = fixed('deny', 'default:deny', 'no rule allows it');
 const UNKNOWN_OPERATION = fixed('deny', 'default:unknown-operation', 'the operation is not known');
 const BAD_PRINCIPAL = fixed(
@@ -109,7 +113,10 @@ function rulePolicy(
 ): RulePolicy {
   const spelling = rememberedUris();
 
-  const ask = (query: PolicyQuery, resources: boolean): Asked | Decision => {
+  const ask = (
+    query: PolicyQuery,
+    { resources, conditions }: Pick<Bucket, 'resources' | 'conditions'>,
+  ): Asked | Decision => {
     const { principal, resource } = query;
     if (
       !isText(query.server) ||
@@ -121,7 +128,7 @@ function rulePolicy(
       return BAD_QUERY;
     }
     if (principal !== undefined && !isSound(principal)) return BAD_PRINCIPAL;
-    const uri = resource === undefined || !resources ? undefined : spelling(resource);
+    const uri = resource === undefined || !(resources || conditions) ? undefined : spelling(resource);
     if (uri === undefined && resource !== undefined && resources) return BAD_URI;
     return new Asked(query, principal ?? HOST_PRINCIPAL, uri, roleCapabilities);
   };
@@ -130,7 +137,7 @@ function rulePolicy(
     try {
       const bucket = index.get(familyOf(query.operation));
       if (bucket === undefined) return UNKNOWN_OPERATION;
-      const asked = ask(query, bucket.resources);
+      const asked = ask(query, bucket);
       if ('effect' in asked) return asked;
       return firstOf(bucket.deny, asked) ?? grants(query) ?? firstOf(bucket.allow, asked) ?? NO_RULE;
     } catch (error) {
@@ -144,13 +151,13 @@ function rulePolicy(
       const decision = decide(query);
       const none = { ...decision, missing: [], nearest: [] };
       if (decision.effect === 'allow' || HOPELESS.has(decision.ruleId)) return none;
-      const asked = ask(query, true);
+      const asked = ask(query, EVERYTHING);
       return 'effect' in asked
         ? none
         : { ...decision, ...nearestRules(compiled, asked, familyOf(query.operation)) };
     },
     rulesOut(server, principal) {
-      const asked = ask({ operation: 'server.connect', server, principal }, false);
+      const asked = ask({ operation: 'server.connect', server, principal }, NOTHING);
       return 'effect' in asked || ruledOut((operation) => index.get(operation) ?? NO_RULES, grants, asked);
     },
   };
@@ -182,8 +189,8 @@ function firstOf(rules: readonly CompiledRule[], asked: Asked): Decision | undef
  * denies: with some arguments it may be allowed. One that comes to an answer without them has answered.
  */
 function holds({ allows }: CompiledRule, when: Condition, asked: Asked): boolean {
-  const { traits, uri } = asked;
-  const query = uri === undefined ? asked.query : { ...asked.query, resource: uri.full };
+  const { traits } = asked;
+  const query = inOneSpelling(asked);
   if (!traits.lists && query.anyArguments !== true) return when(query);
   const open: PolicyQuery = {
     ...query,
@@ -197,6 +204,18 @@ function holds({ allows }: CompiledRule, when: Condition, asked: Asked): boolean
     if (stemsFrom(error, ARGUMENTS_UNKNOWN)) return allows;
     throw error;
   }
+}
+
+/** A condition sees a resource spelled in one way only; one that has none cannot be looked at. */
+function inOneSpelling({ query, uri }: Asked): PolicyQuery {
+  if (uri !== undefined) return { ...query, resource: uri.full };
+  if (query.resource === undefined) return query;
+  return {
+    ...query,
+    get resource(): never {
+      throw new Error(BAD_URI.reason);
+    },
+  };
 }
 
 const ARGUMENTS_UNKNOWN = new Error('the arguments are not known');
@@ -219,7 +238,7 @@ const FAMILIES: readonly string[] = [...USE_OPERATIONS, ...HOST_OPERATIONS, 'ven
 
 function indexed(rules: readonly CompiledRule[]): ReadonlyMap<string, Bucket> {
   const index = new Map<string, Bucket>(
-    FAMILIES.map((family) => [family, { deny: [], allow: [], resources: false }]),
+    FAMILIES.map((family) => [family, { deny: [], allow: [], resources: false, conditions: false }]),
   );
   // Rules without a condition are asked first: they are cheaper and cannot fail.
   for (const rule of [
@@ -230,8 +249,8 @@ function indexed(rules: readonly CompiledRule[]): ReadonlyMap<string, Bucket> {
       const bucket = index.get(family);
       if (bucket === undefined) continue;
       (rule.allows ? bucket.allow : bucket.deny).push(rule);
-      // A condition too sees a resource spelled in one way only.
-      if (rule.resources !== undefined || rule.when !== undefined) bucket.resources = true;
+      if (rule.resources !== undefined) bucket.resources = true;
+      if (rule.when !== undefined) bucket.conditions = true;
     }
   }
   return index;

@@ -6,9 +6,11 @@ import { singleFlight } from '../../lib/resilience/single-flight.ts';
 import { failure, heldHandler, readOf, requestOf } from '../support/requests.ts';
 import { createVirtualClock } from '../support/virtual-clock.ts';
 
+const clock = createVirtualClock();
+
 function bench() {
   const below = heldHandler();
-  return { below, handler: singleFlight()(below) };
+  return { below, handler: singleFlight({ clock })(below) };
 }
 
 const turn = (): Promise<void> => new Promise((resolve) => void setImmediate(resolve));
@@ -59,7 +61,7 @@ describe('single flight', () => {
   it('is no layer for what changes something', () => {
     const answer = Promise.resolve({});
     const request = requestOf();
-    expect(singleFlight()(() => answer)(request)).toBe(answer);
+    expect(singleFlight({ clock })(() => answer)(request)).toBe(answer);
   });
 
   it('one caller leaving leaves the others, also when it was the first', async () => {
@@ -108,7 +110,7 @@ describe('single flight', () => {
   });
 
   it('a handler that throws does not leave a flight behind', async () => {
-    const handler = singleFlight()(() => {
+    const handler = singleFlight({ clock })(() => {
       throw failure('internal');
     });
     for (let i = 0; i < 2; i++)
@@ -118,7 +120,7 @@ describe('single flight', () => {
   it('each caller keeps its own deadline', async () => {
     const clock = createVirtualClock();
     const below = heldHandler();
-    const path = deadline({ clock })(singleFlight()(below));
+    const path = deadline({ clock })(singleFlight({ clock })(below));
     const codes: string[] = [];
     const ask = (timeoutMs: number): Promise<unknown> =>
       path(readOf('a:1', { startedAt: clock.now(), deadline: clock.now() + timeoutMs })).then(
