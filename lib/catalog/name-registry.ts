@@ -1,3 +1,4 @@
+import { NameGroup } from './name-group.ts';
 import { fitsModels, foldName, hashedName, quoted, readablePart, SEPARATOR, withHash } from './name-text.ts';
 import { wishedName, type Naming, type NameWish } from './naming.ts';
 import { PersistentMap, type MapDraft } from './persistent-map.ts';
@@ -82,7 +83,7 @@ interface KindNames {
   /** By folded kept name. */
   readonly owners: PersistentMap<NameHolder>;
   /** By folded original name: those listed now. */
-  readonly bare: PersistentMap<readonly NameHolder[]>;
+  readonly bare: PersistentMap<NameGroup>;
   readonly servers: PersistentMap<ServerNames>;
 }
 
@@ -145,7 +146,7 @@ class Registry implements NameRegistry {
         if (before.listed.has(original)) continue;
         const holder = holders.get(original) as NameHolder;
         const others = addBare(draft, holder, touched);
-        if (transparent && others.length > 0) reportShared(reports, kind, holder, others);
+        if (transparent && others !== undefined) reportShared(reports, kind, holder, others);
       }
       if (!transparent) return;
       // A bare name gives way where it equals a name that has just been given or is free again.
@@ -244,7 +245,7 @@ class Registry implements NameRegistry {
     const names = this.#kinds[kind];
     const key = foldName(holder.originalName);
     const group = names.bare.get(key);
-    if (group === undefined || group.length !== 1 || group[0] !== holder) return holder.name;
+    if (group === undefined || group.size !== 1 || group.first !== holder) return holder.name;
     const owner = names.owners.get(key);
     if (owner !== undefined && owner !== holder) return holder.name;
     return this.#isReserved(holder) ? holder.name : holder.originalName;
@@ -338,36 +339,28 @@ function forgetOldest(holders: Map<string, NameHolder>, listed: ReadonlySet<stri
 
 /** Returns those that had it already. */
 function addBare(
-  draft: MapDraft<readonly NameHolder[]>,
+  draft: MapDraft<NameGroup>,
   holder: NameHolder,
   touched: Set<string>,
-): readonly NameHolder[] {
+): NameGroup | undefined {
   const key = foldName(holder.originalName);
   const group = draft.get(key);
-  if (group === undefined) {
-    draft.set(key, [holder]);
-    return [];
-  }
   // From two on, all have their server in front already.
-  if (group.length === 1) touch(group, touched);
-  draft.set(key, [...group, holder]);
+  if (group?.size === 1) touch(group, touched);
+  draft.set(key, group === undefined ? NameGroup.of([holder]) : group.with(holder));
   return group;
 }
 
-function removeBare(
-  draft: MapDraft<readonly NameHolder[]>,
-  holder: NameHolder | undefined,
-  touched: Set<string>,
-): void {
+function removeBare(draft: MapDraft<NameGroup>, holder: NameHolder | undefined, touched: Set<string>): void {
   if (holder === undefined) return;
   const key = foldName(holder.originalName);
-  const rest = draft.get(key)?.filter((other) => other !== holder) ?? [];
-  if (rest.length === 1) touch(rest, touched);
-  if (rest.length === 0) draft.delete(key);
+  const rest = draft.get(key)?.without(holder);
+  if (rest?.size === 1) touch(rest, touched);
+  if (rest === undefined || rest.size === 0) draft.delete(key);
   else draft.set(key, rest);
 }
 
-function touch(group: readonly NameHolder[] | undefined, touched: Set<string>): void {
+function touch(group: NameGroup | undefined, touched: Set<string>): void {
   if (group !== undefined) for (const { server } of group) touched.add(server);
 }
 
@@ -378,7 +371,7 @@ function reportShared(
   reports: NameReport[],
   kind: NamedKind,
   holder: NameHolder,
-  others: readonly NameHolder[],
+  others: Iterable<NameHolder>,
 ): void {
   const servers = new Set<string>();
   for (const { server } of others) {

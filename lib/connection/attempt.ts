@@ -82,7 +82,9 @@ export class Attempt {
   }
 
   close(graceMs: number): Promise<void> {
-    this.#closing ??= this.#close(graceMs);
+    if (this.#closing === undefined) this.#closing = this.#close(graceMs);
+    // Who comes later may be in more of a hurry.
+    else void this.#session?.close(graceMs);
     return this.#closing;
   }
 

@@ -54,9 +54,24 @@ const MAX_ERROR_DATA = 16_384;
 // eslint-disable-next-line no-control-regex -- control characters are what this looks for
 const CONTROL = /[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g;
 
+/** Longest word that a cut may have gone through, in characters: longer than what is secret usually is. */
+const MAX_WORD = 256;
+const BETWEEN_WORDS = /[\s"'<>,;=&]/;
+
+/**
+ * The beginning of a text without the word that the cut went through: half a secret would not be recognised any more by
+ * whoever takes out secrets.
+ */
+export function cutText(text: string, limit: number): string {
+  if (text.length <= limit) return text;
+  let end = limit;
+  while (end > 0 && limit - end < MAX_WORD && !BETWEEN_WORDS.test(text.charAt(end - 1))) end -= 1;
+  return text.slice(0, end);
+}
+
 /** Makes text of a foreign origin fit for one log line: control characters escaped, length bounded. */
 export function plainText(text: string, limit = MAX_ERROR_TEXT): string {
-  const cut = text.length > limit ? `${text.slice(0, limit)}… (${text.length} characters)` : text;
+  const cut = text.length > limit ? `${cutText(text, limit)}… (${text.length} characters)` : text;
   return cut.replace(CONTROL, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`);
 }
 

@@ -1,6 +1,6 @@
 import { LOG_LEVEL_META_KEY, type Client } from '@modelcontextprotocol/client';
 import { Cancellation } from '../../core/cancellation.ts';
-import type { Clock } from '../../core/clock.ts';
+import type { Clock, Disarm } from '../../core/clock.ts';
 import { TroupeError } from '../../core/errors.ts';
 import type { Era } from '../../core/events.ts';
 import { isJson, type Json } from '../../core/json-rpc.ts';
@@ -53,6 +53,10 @@ export class LiveSession implements Session {
   #tools = new Map<string, KnownTool>();
   #observer: SessionObserver | undefined;
   #untold: { readonly error: TroupeError; readonly count: number } | undefined;
+  /** Lost for what is new; what was under way then is still waited for. */
+  #retired = false;
+  #waitNoLonger: (ms: number) => void = nothing;
+  #disarmWait: Disarm | undefined;
   #lost: TroupeError | undefined;
   #closing: Promise<void> | undefined;
 
@@ -178,7 +182,9 @@ export class LiveSession implements Session {
   }
 
   close(graceMs: number): Promise<void> {
-    this.#closing ??= this.#close(graceMs);
+    if (this.#closing === undefined) this.#closing = this.#close(graceMs);
+    // A stop that comes while what is left of a lost session is waited for gives it no more time than its own.
+    else this.#waitNoLonger(graceMs);
     return this.#closing;
   }
 
@@ -186,15 +192,20 @@ export class LiveSession implements Session {
     const { wire, client, clock } = this.#options;
     const started = clock.now();
     this.#subscriptions.close();
-    if (this.#dispatcher.size > 0 && graceMs > 0 && this.#lost === undefined) {
+    const restMs = this.#retired ? RETIRED_MS : this.#lost === undefined ? graceMs : 0;
+    if (this.#dispatcher.size > 0 && restMs > 0) {
       await new Promise<void>((resolve) => {
-        const disarm = clock.after(graceMs, resolve);
-        void this.#dispatcher.drained().then(() => {
-          disarm();
-          resolve();
-        });
+        this.#waitNoLonger = (ms) => {
+          this.#disarmWait?.();
+          this.#disarmWait = clock.after(ms, resolve);
+        };
+        this.#waitNoLonger(restMs);
+        void this.#dispatcher.drained().then(resolve);
       });
+      this.#disarmWait?.();
+      this.#waitNoLonger = nothing;
     }
+    if (this.#retired && this.#lost !== undefined) this.#dispatcher.close(this.#lost);
     this.#dispatcher.abort(
       new TroupeError('stopped', 'the engine ended the connection', {
         server: wire.server,
@@ -206,16 +217,32 @@ export class LiveSession implements Session {
   }
 
   #end(error: TroupeError): void {
-    if (this.#lost !== undefined) return;
-    this.#lost = error;
-    this.#subscriptions.close();
-    this.#dispatcher.close(error);
-    this.#observer?.onLost(error);
+    if (this.#lost === undefined) {
+      this.#lost = error;
+      this.#subscriptions.close();
+      this.#dispatcher.close(error);
+      this.#observer?.onLost(error);
+    } else if (this.#retired) this.#dispatcher.close(error);
   }
 
-  /** A refused connection or refused credentials end the session, not only this request: the next one would fare alike. */
+  /**
+   * A refused connection or refused credentials end the session, not only this request: the next one would fare alike. What
+   * has gone out before on a way of its own may still be answered.
+   */
   #failed(error: TroupeError): void {
-    if (this.#closing === undefined && this.#lost === undefined && endsSession(error)) this.#end(error);
+    if (this.#closing === undefined && this.#lost === undefined && endsSession(error)) this.#retire(error);
+  }
+
+  #retire(error: TroupeError): void {
+    if (!OF_THEIR_OWN.has(this.transport)) {
+      this.#end(error);
+      return;
+    }
+    this.#retired = true;
+    this.#lost = error;
+    this.#subscriptions.close();
+    this.#dispatcher.refuse(error);
+    this.#observer?.onLost(error);
   }
 
   #checked(result: Json, schema: Json, tool: string): Json {
@@ -283,8 +310,8 @@ export class LiveSession implements Session {
   }
 
   #streamFailed(error: TroupeError): void {
-    if (endsSession(error)) this.#end(error);
-    else this.#observer?.onOddity(error, 1);
+    if (!endsSession(error)) this.#observer?.onOddity(error, 1);
+    else if (this.#lost === undefined) this.#retire(error);
   }
 
   #unsupported(method: string): TroupeError {
@@ -302,9 +329,26 @@ function jsonOr(value: unknown): Json {
   return isJson(value) ? value : {};
 }
 
-/** Refused before anything was sent, and not for being busy (that has a status): the server is not there. */
+const nothing = (): void => {};
+
+/** Where each message goes on a way of its own, so that one which is refused says nothing of the others. */
+const OF_THEIR_OWN: ReadonlySet<string> = new Set(['streamable-http', 'sse']);
+
+/** How long what is under way on a lost session may still be answered before another is opened, milliseconds. */
+const RETIRED_MS = 10_000;
+
+/** The server speaks another revision than the one that was agreed on. */
+const UNSUPPORTED_PROTOCOL_VERSION = -32_022;
+
+/**
+ * Refused before anything was sent, and not for being busy (that has a status): the server is not there, or does not know us.
+ * Or it has become another one, with which the opening has to be made anew.
+ */
 function endsSession(error: TroupeError): boolean {
-  if (error.code === 'auth_required') return isJson(error.data) ? error.data['status'] !== 403 : true;
-  if (error.code !== 'unavailable' || error.delivery !== 'unsent') return false;
-  return !isJson(error.data) || error.data['status'] === undefined;
+  const data = isJson(error.data) ? error.data : undefined;
+  if (error.code === 'auth_required') return data?.['status'] !== 403;
+  if (data?.['code'] === UNSUPPORTED_PROTOCOL_VERSION) return true;
+  if (error.delivery !== 'unsent') return false;
+  if (error.code === 'connection_lost') return data?.['reason'] === 'session_expired';
+  return error.code === 'unavailable' && data?.['status'] === undefined;
 }

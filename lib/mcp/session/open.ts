@@ -50,7 +50,7 @@ export interface OpenOptions {
 /** What an opening that failed asks of the next one; found in `data.reopen` of its error. */
 export type Reopen = 'legacy' | 'probe';
 
-/** A silent stdio server is a legacy one; waiting longer than this for it to show delays everyone. */
+/** A server that is silent when probed is a legacy one; waiting longer than this for it to show delays everyone. */
 const PROBE_SHARE = 0.3;
 
 /**
@@ -118,7 +118,7 @@ function createClient(options: OpenOptions, prior: Verdict | undefined): Client 
           probe: {
             timeoutMs: Math.max(
               1,
-              Math.round(options.timeoutMs * (wire.channel.kind === 'stdio' ? PROBE_SHARE : 1)),
+              Math.round(options.timeoutMs * (PROBED.has(wire.channel.kind) ? PROBE_SHARE : 1)),
             ),
           },
         };
@@ -177,8 +177,9 @@ async function confirm(session: LiveSession, options: OpenOptions): Promise<void
   } catch (error) {
     const known = TroupeError.from(error);
     if (known.code === 'cancelled' || known.code === 'deadline_exceeded') throw known;
-    if (known.code === 'unavailable' || known.code === 'auth_required' || known.code === 'connection_lost')
-      throw known;
+    const asksForSession = isJson(known.data) && known.data['reason'] === 'session_expired';
+    if (known.code === 'unavailable' || known.code === 'auth_required') throw known;
+    if (known.code === 'connection_lost' && !asksForSession) throw known;
     throw stale(options, known);
   }
   // Many legacy servers answer whatever comes, `initialize` or not; but a modern result says its type.
@@ -201,6 +202,17 @@ function stale(options: OpenOptions, error: TroupeError): TroupeError {
   return error.with({ data: { reopen: 'probe' satisfies Reopen, reason: 'the cached verdict is stale' } });
 }
 
+/** Channels whose end says nothing: there is a request at a time. */
+const OF_REQUESTS: ReadonlySet<string> = new Set(['streamable-http', 'sse']);
+const PROBED: ReadonlySet<string> = new Set(['stdio', 'streamable-http']);
+
+/** No answer in the time of the probe, or a defect of the server: not what one says that is down, busy, or wants credentials. */
+function isStumble({ code, data }: TroupeError): boolean {
+  if (code === 'deadline_exceeded') return true;
+  const status = isJson(data) ? data['status'] : undefined;
+  return status === 500 || status === 501;
+}
+
 function failedOpening(error: unknown, options: OpenOptions, prior: Verdict | undefined): TroupeError {
   const { wire, verdicts, verdictKey } = options;
   const facts = { server: wire.server, connection: wire.connection };
@@ -216,11 +228,13 @@ function failedOpening(error: unknown, options: OpenOptions, prior: Verdict | un
   }
   // Some servers end on any request before `initialize`: that they did is the answer to the question.
   const probed = prior === undefined && options.era === 'auto';
-  const ends = wire.channel.kind !== 'streamable-http' && wire.channel.kind !== 'sse';
-  if (probed && ends && lost !== undefined) {
+  const ends = !OF_REQUESTS.has(wire.channel.kind) && lost !== undefined;
+  // Others fail over it, or say nothing: they get the question that they know.
+  const stumbles = OF_REQUESTS.has(wire.channel.kind) && isStumble(known);
+  if (probed && !options.assumeLegacy && (ends || stumbles)) {
     return known.with({
       ...facts,
-      data: { ...(isJson(lost.data) ? lost.data : {}), reopen: 'legacy' satisfies Reopen },
+      data: { ...(isJson(known.data) ? known.data : {}), reopen: 'legacy' satisfies Reopen },
     });
   }
   return known.with(facts);

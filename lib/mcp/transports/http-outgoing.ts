@@ -34,12 +34,16 @@ export interface OutgoingHost {
   redirected(outgoing: Outgoing, status: number, target: URL): void;
   /** Sends the GET that asks for the rest of a broken response stream. */
   resume(outgoing: Outgoing, exchange: HttpExchange): void;
+  /** The GET of a resume was refused; true where new credentials are asked for, and `resumeNow` or `resumeLost` follows. */
+  resumeRefused(outgoing: Outgoing, refusal: Refusal, used: HttpExchange['used']): boolean;
   unanswered(id: RequestId, error: TroupeError): void;
   done(outgoing: Outgoing): void;
 }
 
 /** What a stream may still say after its last answer, milliseconds; then its socket is closed. */
 const DRAIN_MS = 1_000;
+/** A server may take its time to hear that something was cancelled, but not a socket that answers to it wait for, milliseconds. */
+const CANCEL_MS = 5_000;
 /** A body that nobody reads is read no further than this. */
 const DISCARD_BYTES = 65_536;
 /** Resumes in a row of streams that did not last; at one per second this is ten minutes. */
@@ -65,6 +69,8 @@ export class Outgoing implements ListedUnderWay {
   session: string | undefined = undefined;
   /** Credentials were asked for help once. */
   challenged = false;
+  /** Credentials were asked for help with its resuming, once. */
+  resumeChallenged = false;
   /** It was sent again with a new nonce, once. */
   renewed = false;
   /** The credentials that travelled with it. */
@@ -222,6 +228,16 @@ export class Outgoing implements ListedUnderWay {
     else this.#resumeAfter(reconnectDelay(this.#failures, this.#retryMs, this.#host.random));
   }
 
+  /** With credentials that are new. */
+  resumeNow(): void {
+    if (!this.#over) this.#resumeAfter(0);
+  }
+
+  /** Nobody can ask for the rest any more. */
+  resumeLost(error: TroupeError): void {
+    this.unanswered(this.#streamLost(error));
+  }
+
   #resumeAfter(ms: number): void {
     this.#exchange = undefined;
     this.#disarm = this.#host.client.clock.after(ms, () => {
@@ -295,7 +311,8 @@ export class PostExchange extends HttpExchange {
     this.#host = host;
     this.#outgoing = outgoing;
     // Requests have a deadline of their own, and may take longer to answer than a stream may be silent.
-    if (outgoing.ids.length === 0) this.silence(host.client.limits.requestIdleMs);
+    if (outgoing.method === 'notifications/cancelled') this.endWithin(CANCEL_MS);
+    else if (outgoing.ids.length === 0) this.silence(host.client.limits.requestIdleMs);
   }
 
   protected override head(status: number, headers: IncomingHttpHeaders): void {
@@ -498,7 +515,7 @@ class ResumeExchange extends HttpExchange {
       },
     );
     if (refusal.status === 429 || refusal.status >= 500) this.#outgoing.resumeFailed(error);
-    else {
+    else if (!this.#host.resumeRefused(this.#outgoing, refusal, this.used)) {
       this.#host.refused(this.#outgoing, refusal);
       this.#outgoing.unanswered(error);
     }

@@ -1,5 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http';
-import { MAX_ERROR_TEXT, TroupeError } from '../../core/errors.ts';
+import { MAX_ERROR_TEXT, TroupeError, cutText } from '../../core/errors.ts';
 import { ByteBuffer } from '../byte-buffer.ts';
 
 /** A refused request as the server told it. */
@@ -21,6 +21,7 @@ const MAX_RETRY_AFTER_MS = 60_000;
 export class RefusalBody {
   readonly #bytes = new ByteBuffer();
   readonly #limit: number;
+  #isCut = false;
 
   constructor(headers: IncomingHttpHeaders) {
     this.#limit = mediaType(headers) === 'application/json' ? MAX_REFUSAL_BYTES : MAX_ERROR_TEXT;
@@ -29,12 +30,14 @@ export class RefusalBody {
   /** False when enough was read. */
   push(piece: Buffer): boolean {
     const room = this.#limit - this.#bytes.length;
-    this.#bytes.push(piece.length <= room ? piece : piece.subarray(0, room));
-    return piece.length <= room;
+    this.#isCut = piece.length > room;
+    this.#bytes.push(this.#isCut ? piece.subarray(0, room) : piece);
+    return !this.#isCut;
   }
 
   text(): string {
-    return this.#bytes.take().toString('utf8');
+    const text = this.#bytes.take().toString('utf8');
+    return this.#isCut ? cutText(`${text}…`, text.length) : text;
   }
 }
 
@@ -46,6 +49,13 @@ export function mediaType(headers: IncomingHttpHeaders): string {
   const end = text.indexOf(';');
   return (end === -1 ? text : text.slice(0, end)).trim().toLowerCase();
 }
+
+/** A word of the server as it stands, for an error text, where it is one and no longer than words are. */
+export function shown(word: string | undefined): string {
+  return word !== undefined && word.length <= MAX_WORD && /^[\w.+/-]+$/.test(word) ? word : '(unreadable)';
+}
+
+const MAX_WORD = 60;
 
 export function headerText(headers: IncomingHttpHeaders, name: string): string | undefined {
   const value = headers[name];
@@ -64,6 +74,12 @@ export function retryAfterMs(headers: IncomingHttpHeaders, wallTime: number): nu
 export function saysSessionLost(refusal: Refusal): boolean {
   return refusal.status === 404 || (refusal.status === 400 && /session/i.test(refusal.text));
 }
+
+/**
+ * A session that is gone is closed after this, milliseconds, so that what was sent with it can still be told so, over a long
+ * way too. Nobody new waits for it: with the first refusal the connection counts as lost.
+ */
+export const EXPIRY_MS = 2_000;
 
 export function sessionExpired(server: string, refusal: Refusal): TroupeError {
   return new TroupeError(
@@ -89,7 +105,8 @@ export function refused(server: string, refusal: Refusal, wallTime: number): Tro
   const detail = `the server answered HTTP ${status}${said}`;
   const retryAfter = retryAfterMs(headers, wallTime);
   if (status === 401 || status === 403) {
-    const wwwAuthenticate = headerText(headers, 'www-authenticate')?.slice(0, MAX_ERROR_TEXT);
+    const wwwAuthenticate =
+      cutText(headerText(headers, 'www-authenticate') ?? '', MAX_ERROR_TEXT) || undefined;
     return new TroupeError('auth_required', detail, {
       server,
       delivery: 'unsent',
@@ -139,18 +156,19 @@ export function redirected(server: string, status: number, target: URL): TroupeE
 
 /** A success that carries nothing we can read. */
 export function unexpectedContent(server: string, status: number, headers: IncomingHttpHeaders): TroupeError {
-  const type = mediaType(headers);
-  const what = type === '' ? 'without a content type' : `of type ${type}`;
+  // As the server wrote it: what is secret is recognised in no other spelling.
+  const type = (headerText(headers, 'content-type') ?? '').split(';', 1)[0]?.trim() ?? '';
+  const what = type === '' ? 'without a content type' : `of type ${shown(type)}`;
   const accepted = status === 202 || status === 204;
   return new TroupeError(
     'invalid_response',
     accepted
       ? `the server accepted a request with HTTP ${status} and will not answer it`
       : `the server answered HTTP ${status} with a body ${what}; application/json or text/event-stream was expected`,
-    { server, delivery: 'sent', data: { status, contentType: type } },
+    { server, delivery: 'sent', data: { status, contentType: type === '' ? type : shown(type) } },
   );
 }
 
 function responseData(refusal: Refusal): { status: number; text: string } {
-  return { status: refusal.status, text: refusal.text.slice(0, MAX_ERROR_TEXT) };
+  return { status: refusal.status, text: cutText(refusal.text, MAX_ERROR_TEXT) };
 }

@@ -1,4 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http';
+import type { Disarm } from '../../core/clock.ts';
 import { TroupeError, isTroupeError } from '../../core/errors.ts';
 import type { RequestId, RpcMessage } from '../../core/json-rpc.ts';
 import type { Channel, ChannelReceiver, SendOptions } from '../wire/channel.ts';
@@ -15,6 +16,7 @@ import {
   redirected,
   refused,
   saysSessionLost,
+  EXPIRY_MS,
   sessionExpired,
   unexpectedContent,
   type Refusal,
@@ -52,6 +54,8 @@ class SseChannel implements Channel {
   /** The stream was asked for again with a new nonce, once. */
   #renewed = false;
   #closing: Promise<void> | undefined;
+  #expiring: TroupeError | undefined;
+  #disarmExpiry: Disarm | undefined;
 
   constructor(options: HttpChannelOptions) {
     const { url, headers, limits, clock, server } = options;
@@ -94,6 +98,7 @@ class SseChannel implements Channel {
         this.#closing === undefined ? 'the connection is not open' : 'the connection is closed',
         { server },
       );
+    if (this.#expiring !== undefined) throw this.#expiring;
     const id = 'method' in message && 'id' in message ? message.id : undefined;
     if (id !== undefined && this.#pending.has(id))
       throw new TroupeError(
@@ -200,10 +205,8 @@ class SseChannel implements Channel {
   postRefused(post: SsePost, refusal: Refusal): void {
     const { server, clock, credentials } = this.#options;
     if (saysSessionLost(refusal)) {
-      const error = sessionExpired(server, refusal);
-      post.reject(error);
-      // One turn later, so that the sender hears of its refusal first.
-      queueMicrotask(() => this.lost(error.with({ delivery: 'sent' })));
+      this.#expiring ??= sessionExpired(server, refusal);
+      post.reject(this.#expiring);
       return;
     }
     const error = refused(server, refusal, clock.wallTime());
@@ -221,7 +224,18 @@ class SseChannel implements Channel {
 
   postDone(post: SsePost, failed: boolean): void {
     this.#posts.delete(post);
+    this.#expireWhenTold();
     if (failed && post.id !== undefined) this.#pending.delete(post.id);
+  }
+
+  /** What was posted before is about to be refused like this, which proves it unsent: it is heard first. */
+  #expireWhenTold(): void {
+    const cause = this.#expiring;
+    if (cause === undefined || this.#closing !== undefined) return;
+    const end = (): void => this.lost(cause.with({ delivery: 'sent' }));
+    // One turn later, so that the sender hears of its refusal first.
+    if (this.#posts.find(() => true) === undefined) queueMicrotask(end);
+    else this.#disarmExpiry ??= this.#options.clock.after(EXPIRY_MS, end);
   }
 
   async #post(post: SsePost, endpoint: string): Promise<void> {
@@ -322,6 +336,7 @@ class SseChannel implements Channel {
   async #tearDown(cause: TroupeError): Promise<void> {
     const opening = this.#opening;
     this.#opening = undefined;
+    this.#disarmExpiry?.();
     this.#stream?.abort();
     for (const post of this.#posts) post.stop(cause);
     this.#pending.clear();

@@ -26,6 +26,7 @@ import {
   redirected,
   refused,
   saysSessionLost,
+  EXPIRY_MS,
   sessionExpired,
   type Refusal,
 } from './http-refusal.ts';
@@ -49,8 +50,6 @@ export interface HttpChannelOptions {
   readonly dispatcher?: Dispatcher | undefined;
 }
 
-/** A session that is gone is closed after this, so that what was sent with it can still be told so, milliseconds. */
-const EXPIRY_MS = 250;
 const MAX_REDIRECTS = 3;
 const MAX_SESSION_ID = 4096;
 const METHODS_OF_OPENING: ReadonlySet<string> = new Set(['initialize', 'server/discover']);
@@ -75,7 +74,6 @@ class StreamableHttpChannel implements Channel, OutgoingHost, NotificationHost {
   readonly #configured: readonly string[];
   readonly #active = new UnderWay<Outgoing>();
   readonly #inbound: Inbound;
-  readonly #expired: { outgoing: Outgoing; error: TroupeError }[] = [];
   #receiver: ChannelReceiver | undefined;
   #url: URL;
   #path: string;
@@ -89,6 +87,8 @@ class StreamableHttpChannel implements Channel, OutgoingHost, NotificationHost {
   /** Whose frame is being read. */
   #source: Outgoing | undefined;
   #expiring: TroupeError | undefined;
+  /** The last refusal looked as if the server did not know our session, but may have been about the request. */
+  #doubted = false;
   #disarmExpiry: Disarm | undefined;
   #closed = false;
   #closing: Promise<void> | undefined;
@@ -176,6 +176,7 @@ class StreamableHttpChannel implements Channel, OutgoingHost, NotificationHost {
 
   accepted(outgoing: Outgoing, headers: IncomingHttpHeaders): void {
     this.#succeeded = true;
+    this.#doubted = false;
     this.credentials?.answered?.(200, headers);
     if (outgoing.method === 'initialize') this.#adoptSession(outgoing, headers);
     else if (outgoing.method === 'notifications/initialized' && !this.modern) {
@@ -188,10 +189,10 @@ class StreamableHttpChannel implements Channel, OutgoingHost, NotificationHost {
     if (outgoing.over) return;
     const { status } = refusal;
     const answer = outgoing.ids.length === 1 ? errorAnswer(refusal, outgoing.ids[0]) : undefined;
-    const lost = outgoing.session !== undefined && saysSessionLost(refusal);
+    const loss = this.#lossOf(outgoing, refusal);
     // An answer with our id is the server's judgement of the request, whatever its status and words: it may have run.
-    if (lost && (answer === undefined || saysItself(answer))) {
-      this.#expire(outgoing, sessionExpired(this.server, refusal));
+    if (loss !== undefined && (answer === undefined || saysItself(answer))) {
+      this.#expire(outgoing, loss);
       return;
     }
     const byStatus = status === 401 || status === 403 || status === 429 || status === 503;
@@ -200,6 +201,8 @@ class StreamableHttpChannel implements Channel, OutgoingHost, NotificationHost {
       outgoing.accept();
       this.read(refusal.text, outgoing);
       outgoing.ended();
+      // … but where nothing else is heard from it any more, it was about the session all the same.
+      if (loss !== undefined && mentionsSession(answer)) this.#doubt(loss);
       return;
     }
     const error = refused(this.server, refusal, this.client.clock.wallTime());
@@ -217,6 +220,25 @@ class StreamableHttpChannel implements Channel, OutgoingHost, NotificationHost {
       }
     }
     if (!outgoing.headed) outgoing.reject(error);
+  }
+
+  /** What the refusal says of our session, if it says anything of it. */
+  #lossOf(outgoing: Outgoing, refusal: Refusal): TroupeError | undefined {
+    if (outgoing.session !== undefined)
+      return saysSessionLost(refusal) ? sessionExpired(this.server, refusal) : undefined;
+    // A server that got along without sessions before asks for one now.
+    const asks = this.#succeeded && refusal.status === 400 && /session/i.test(refusal.text);
+    return asks && !METHODS_OF_OPENING.has(outgoing.method ?? '')
+      ? sessionExpired(this.server, refusal)
+      : undefined;
+  }
+
+  #doubt(loss: TroupeError): void {
+    if (this.#doubted) {
+      this.#expiring ??= loss.with({ delivery: 'sent' });
+      this.#expireWhenTold();
+    }
+    this.#doubted = true;
   }
 
   redirected(outgoing: Outgoing, status: number, target: URL): void {
@@ -237,6 +259,19 @@ class StreamableHttpChannel implements Channel, OutgoingHost, NotificationHost {
 
   resume(outgoing: Outgoing, exchange: HttpExchange): void {
     this.#get(exchange, outgoing.lastEventId, 'request');
+  }
+
+  resumeRefused(outgoing: Outgoing, refusal: Refusal, used: HttpExchange['used']): boolean {
+    const { credentials } = this;
+    const denied = refusal.status === 401 || refusal.status === 403;
+    if (!denied || credentials === undefined || outgoing.resumeChallenged) return false;
+    outgoing.resumeChallenged = true;
+    const lost = refused(this.server, refusal, this.client.clock.wallTime());
+    credentials.refused({ ...challengeOf(refusal), used: used ?? NO_HEADERS }).then(
+      (again) => (again ? outgoing.resumeNow() : outgoing.resumeLost(lost)),
+      (cause: unknown) => outgoing.resumeLost(isTroupeError(cause) ? cause : lost.with({ cause })),
+    );
+    return true;
   }
 
   unanswered(id: RequestId, error: TroupeError): void {
@@ -296,7 +331,9 @@ class StreamableHttpChannel implements Channel, OutgoingHost, NotificationHost {
     try {
       this.#post(outgoing);
     } catch (error) {
-      this.#active.delete(outgoing);
+      // It is heard here; nobody waits for what will not come, and no clock may go on for it.
+      outgoing.accepted.catch(() => {});
+      outgoing.reject(TroupeError.from(error, { server }));
       throw error;
     }
     return outgoing.accepted;
@@ -498,24 +535,20 @@ class StreamableHttpChannel implements Channel, OutgoingHost, NotificationHost {
    * heard before the channel closes.
    */
   #expire(outgoing: Outgoing, error: TroupeError): void {
-    if (!outgoing.headed) this.#expired.push({ outgoing, error });
     this.#expiring ??= error;
-    this.#expireWhenTold();
+    if (outgoing.headed) this.#expireWhenTold();
+    else outgoing.reject(error);
   }
 
   #expireWhenTold(): void {
     const cause = this.#expiring;
     if (cause === undefined || this.#closed) return;
-    let untold = -this.#expired.filter(({ outgoing }) => !outgoing.over).length;
-    for (const outgoing of this.#active) if (!outgoing.headed) untold += 1;
-    if (untold <= 0) {
-      void this.#close(cause.with({ delivery: 'sent' }), 0);
-      return;
-    }
-    this.#disarmExpiry ??= this.client.clock.after(
-      EXPIRY_MS,
-      () => void this.#close(cause.with({ delivery: 'sent' }), 0),
-    );
+    let untold = false;
+    for (const outgoing of this.#active) untold ||= !outgoing.headed;
+    const end = (): void => void this.#close(cause.with({ delivery: 'sent' }), 0);
+    if (untold) this.#disarmExpiry ??= this.client.clock.after(EXPIRY_MS, end);
+    // One turn later, so that who was refused hears of it first.
+    else queueMicrotask(end);
   }
 
   #close(cause: TroupeError, graceMs: number): Promise<void> {
@@ -527,7 +560,6 @@ class StreamableHttpChannel implements Channel, OutgoingHost, NotificationHost {
     this.#closed = true;
     this.#disarmExpiry?.();
     this.#notifications?.stop();
-    for (const { outgoing, error } of this.#expired) outgoing.reject(error);
     for (const outgoing of this.#active) outgoing.stop(cause);
     if (this.#sessionId !== undefined && !this.modern && this.#expiring === undefined && graceMs > 0)
       await this.#deleteSession(graceMs);
@@ -597,6 +629,10 @@ const SESSION_NOT_FOUND = -32001;
 
 function saysItself({ code, message }: { readonly code: number; readonly message: string }): boolean {
   return code === SESSION_NOT_FOUND && /session/i.test(message);
+}
+
+function mentionsSession({ code, message }: { readonly code: number; readonly message: string }): boolean {
+  return code === SESSION_NOT_FOUND || /session/i.test(message);
 }
 
 function withoutUser(url: URL): URL {

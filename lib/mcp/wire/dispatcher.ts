@@ -202,14 +202,18 @@ export class Dispatcher {
     return true;
   }
 
-  /** The channel is gone: every pending request fails with its cause, later ones are refused. */
-  close(cause: TroupeError): void {
-    if (this.#closed !== undefined) return;
+  /** Later requests are refused; what is under way may still be answered. */
+  refuse(cause: TroupeError): void {
     // To a request it is a lost connection, whatever the peer did to deserve its end.
-    const lost = AT_FAULT.has(cause.code)
+    this.#closed ??= AT_FAULT.has(cause.code)
       ? new TroupeError('connection_lost', cause.detail, { data: cause.data, cause })
       : cause;
-    this.#closed = lost;
+  }
+
+  /** The channel is gone: every pending request fails with its cause, later ones are refused. */
+  close(cause: TroupeError): void {
+    this.refuse(cause);
+    const lost = this.#closed ?? cause;
     for (const pending of this.#pending.all()) {
       // Who hears of a failure may have ended the others.
       if (!this.#settled(pending)) continue;

@@ -43,12 +43,12 @@ describe('media type', () => {
 describe('the body of a refusal', () => {
   it('is read as far as it is of use: 2 KB of text, 64 KB of JSON', () => {
     const page = new RefusalBody({ 'content-type': 'text/html' });
-    expect(page.push(Buffer.alloc(2_000, 0x61))).toBe(true);
-    expect(page.push(Buffer.alloc(2_000, 0x61))).toBe(false);
+    expect(page.push(Buffer.from('aaa '.repeat(500)))).toBe(true);
+    expect(page.push(Buffer.from('aaa '.repeat(500)))).toBe(false);
     expect(page.text()).toHaveLength(2_048);
     const json = new RefusalBody({ 'content-type': 'application/json' });
-    expect(json.push(Buffer.alloc(60_000, 0x61))).toBe(true);
-    expect(json.push(Buffer.alloc(60_000, 0x61))).toBe(false);
+    expect(json.push(Buffer.from('aaa '.repeat(15_000)))).toBe(true);
+    expect(json.push(Buffer.from('aaa '.repeat(15_000)))).toBe(false);
     expect(json.text()).toHaveLength(65_536);
   });
 
