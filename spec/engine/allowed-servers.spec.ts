@@ -33,6 +33,56 @@ describe('the servers that a caller allows', () => {
     expect(await failureOf(outside)).toMatchObject({ code: 'not_found', delivery: 'unsent' });
     expect(got('a', 'resources/read')).toEqual([]);
   });
+
+  it('are the only ones that are watched', async () => {
+    const { engine, peers } = fleet({
+      c: { resources: ['x://1'] },
+      a: { resources: ['x://1'] },
+      b: { resources: ['x://1'] },
+    });
+    for (const name of ['a', 'b', 'c'] as const) peers[name].answer('resources/subscribe', {});
+    await engine.start();
+    await engine.listResources();
+    const watched = await engine.subscribeResource('x://1', () => {}, { servers: ['a', 'b'] });
+    expect(watched.server).toBe('a');
+    for (const servers of [[], ['nope', 'nada']])
+      expect(await failureOf(engine.subscribeResource('x://1', () => {}, { servers }))).toMatchObject({
+        code: 'not_found',
+      });
+  });
+
+  it('give the call its time, and not one that is left out', async () => {
+    const { engine, peers } = fleet({
+      quick: { resources: ['x://1'], config: { timeoutMs: 50 } },
+      slow: { resources: ['x://1'], config: { timeoutMs: 5_000 } },
+      third: { config: { timeoutMs: 5_000 } },
+    });
+    peers.slow.answer('resources/read', () => new Promise((r) => void setTimeout(r, 200, { contents: [] })));
+    await engine.start();
+    await engine.listResources();
+    expect(await engine.readResource('x://1', { servers: ['slow', 'third'] })).toEqual({ contents: [] });
+  });
+
+  it.each([
+    ['nope', 'nada'],
+    ['secret', 'nada'],
+    ['secret', 'secret2'],
+  ])('are told apart from hidden ones by nothing (%s, %s)', async (...servers) => {
+    const { engine } = fleet(
+      { open: { tools: ['t'] }, secret: { tools: ['t'], resources: ['x://1'] }, secret2: {} },
+      { policy: [{ effect: 'allow', principals: ['bob'], servers: ['open'] }] },
+    );
+    await engine.start();
+    const bob = { principal: 'bob', servers, timeoutMs: 2_000 };
+    const said = await Promise.all(
+      [
+        engine.callTool('t', {}, bob),
+        engine.readResource('x://1', bob),
+        engine.request({ method: 'vendor/thing' }, bob),
+      ].map(failureOf),
+    );
+    for (const error of said) expect(error.message).toBe('[not_found] `servers` names no server there is');
+  });
 });
 
 describe('the first answer of several servers', () => {

@@ -52,6 +52,29 @@ describe('before every server has said what it has', () => {
     expect(await called).toMatchObject({ code: 'ambiguous_name' });
   });
 
+  it('a server that hangs over a list keeps nobody waiting for what others have', async () => {
+    const { engine, peers } = fleet({
+      good: { tools: ['t'], resources: ['doc://a'] },
+      hangs: { tools: ['u'], resources: ['bad://x'] },
+    });
+    for (const method of ['tools/list', 'resources/list'])
+      peers.hangs.answer(method, () => new Promise<Json>(() => {}));
+    peers.good.answer('tools/call', said('good'));
+    peers.good.answer('resources/read', { contents: [{ uri: 'doc://a', text: 'good' }] });
+    await engine.start();
+    await engine.listTools({ servers: ['good'] });
+    await engine.listResources({ servers: ['good'] });
+    // Listed by its URI at the one that is declared first: there is nothing to wait for.
+    const from = performance.now();
+    expect(await engine.readResource('doc://a')).toMatchObject({ contents: [{ text: 'good' }] });
+    expect(performance.now() - from).toBeLessThan(900);
+    // Of a bare name it might say that it has it too; but it had its time for that.
+    expect(await textOf(engine.callTool('t', {}, { timeoutMs: 5_000 }))).toBe('good');
+    const again = performance.now();
+    expect(await textOf(engine.callTool('t', {}, { timeoutMs: 5_000 }))).toBe('good');
+    expect(performance.now() - again).toBeLessThan(900);
+  });
+
   it('a bare name that nobody has is not said to be nowhere while one is down that never told', async () => {
     const { engine } = fleet({
       a: { tools: ['t'] },

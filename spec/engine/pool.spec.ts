@@ -15,6 +15,7 @@ import {
   until,
 } from '../support/engines.ts';
 import { flakyHttps, flakyStdio } from '../support/flaky.ts';
+import { createScriptedPeer } from '../support/scripted-peer.ts';
 import { temporaryDirectories } from '../support/temp-dir.ts';
 
 jest.setTimeout(30_000);
@@ -55,6 +56,59 @@ describe('the pool of connections', () => {
     await troupe.start();
     expect(troupe.connection('down').state).toBe('Error');
     expect(await call(troupe, 'good', {}, { timeoutMs: 5_000 })).toContain('n');
+  });
+
+  it('does not let servers that are down forget their backoff over each other', async () => {
+    const attempts = { a: 0, c: 0 };
+    const down = (name: 'a' | 'c'): ServerConfig => ({
+      lazy: true,
+      transport: () => {
+        attempts[name] += 1;
+        throw new Error('not there');
+      },
+    });
+    const troupe = engine({
+      pool: { maxConnections: 1 },
+      restart: { baseMs: 60_000, capMs: 60_000 },
+      servers: { a: down('a'), c: down('c') },
+    });
+    await troupe.start();
+    for (const _ of times(5))
+      for (const name of ['a', 'c'])
+        expect(await failureOf(call(troupe, name, {}, { timeoutMs: 60 }))).toMatchObject({
+          delivery: 'unsent',
+        });
+    expect(attempts).toEqual({ a: 1, c: 1 });
+  });
+
+  it('takes no place from who waits for the next attempt', async () => {
+    const peers = { back: createScriptedPeer({ tools: ['x'] }), other: createScriptedPeer({ tools: ['y'] }) };
+    let isDown = false;
+    const troupe = engine({
+      pool: { maxConnections: 1 },
+      servers: {
+        back: {
+          retry: false,
+          restart: { baseMs: 400, jitter: 0 },
+          transport: () => {
+            if (isDown) throw new Error('not there');
+            return peers.back.transport;
+          },
+        },
+        other: { lazy: true, transport: () => peers.other.transport },
+      },
+    });
+    for (const [name, peer] of Object.entries(peers))
+      peer.answer('tools/call', { content: [{ type: 'text', text: name }] });
+    await troupe.start();
+    await troupe.listTools({ servers: ['back'] });
+    isDown = true;
+    peers.back.close();
+    await until(() => troupe.connection('back').state === 'Error', 'the loss');
+    isDown = false;
+    const waiting = textOf(troupe.callTool('back__x', {}, { timeoutMs: 5_000 }));
+    const other = textOf(troupe.callTool('other__y', {}, { timeoutMs: 5_000 }));
+    expect(await Promise.all([waiting, other])).toEqual(['back', 'other']);
   });
 
   it('closes the connection used longest ago, and opens it again when it is needed', async () => {

@@ -55,6 +55,24 @@ describe('servers that are replaced', () => {
     expect(of.fleet.servers.map(({ name }) => name)).toEqual(['quick', 'slow']);
   });
 
+  it('keep nobody waiting who is added: not over their calls, nor over a start that takes its time', async () => {
+    const hangs = { ...server('a', 600), weight: 2 };
+    const of = engine({ servers: { a: server('a', 600) } });
+    await of.start();
+    const busy = textOf(of.callTool('a__t'));
+    await pause(20);
+    let over = false;
+    const change = of.reconfigure({ servers: { a: hangs, b: server('b') } }).then(() => {
+      over = true;
+    });
+    await pause(20);
+    expect(await textOf(of.callTool('b__t', {}, { timeoutMs: 2_000 }))).toBe('b');
+    expect(over).toBe(false);
+    expect(await busy).toBe('a');
+    await change;
+    expect(of.fleet.servers.map(({ name }) => name)).toEqual(['a', 'b']);
+  });
+
   it('do not say that the engine has stopped', async () => {
     const of = engine({ servers: { s: { ...server('s', 300), retry: false } } });
     await of.start();

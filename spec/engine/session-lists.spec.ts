@@ -26,7 +26,7 @@ function setting(
     supports: (method: string) => method === 'tools/list',
     async request(request: SessionRequest) {
       asked.push(request);
-      await hold;
+      await Promise.race([hold, new Promise((_, reject) => void request.cancellation.listen(reject))]);
       request.cancellation.throwIfCancelled();
       return (
         change.pages?.(request.params?.['cursor'] as string | undefined) ?? {
@@ -200,5 +200,45 @@ describe('SessionLists', () => {
       const { lists } = setting({ pages: () => ({ tools: 'none' }) });
       await expect(lists.fresh('tools')).rejects.toMatchObject({ code: 'invalid_response' });
     });
+  });
+
+  it('an attempt after a failure keeps nobody waiting who has something to be shown', async () => {
+    const { lists, clock, block, asked } = setting();
+    lists.start();
+    await clock.flush();
+    block();
+    lists.changed('tools');
+    // Settled, failed after a second, and tried again a second after that.
+    for (const ms of [25, 1_000, 1_000]) {
+      await clock.advance(ms);
+      await clock.flush();
+    }
+    expect(asked).toHaveLength(3);
+    const told = lists.fresh('tools').then(
+      () => 'known',
+      (error: TroupeError) => error.code,
+    );
+    await clock.flush();
+    expect(await Promise.race([told, Promise.resolve('waits')])).toBe('deadline_exceeded');
+    lists.dispose();
+  });
+
+  it('are waited for by those who need not for a second at most, and not at all once they are known', async () => {
+    const { lists, clock, block } = setting();
+    const release = block();
+    lists.start();
+    await clock.flush();
+    let over = false;
+    void lists.early('tools')?.then(() => {
+      over = true;
+    });
+    await clock.advance(900);
+    expect([over, lists.early('tools') === undefined]).toEqual([false, false]);
+    await clock.advance(99);
+    release();
+    await clock.flush();
+    expect([over, lists.early('tools')]).toEqual([true, undefined]);
+    lists.dispose();
+    expect(clock.armed).toBe(0);
   });
 });

@@ -56,6 +56,36 @@ describe.each(['legacy', 'modern'] as const)('pinning of a %s server', (era) => 
     expect(await textOf(engine.callTool('bank__pay'))).toBe('paid');
   });
 
+  it('holds for each replica: one that comes back as something else is not called', async () => {
+    const peers = [bankOf(HONEST), bankOf(HONEST)];
+    const engine = make({
+      servers: {
+        bank: {
+          replicas: peers.map((peer) => ({ transport: () => peer.transport })),
+          restart: { baseMs: 20, jitter: 0 },
+        },
+      },
+      pinning: true,
+    });
+    await engine.start();
+    await engine.listTools();
+    const changed = { tools: [POISONED], ttlMs: 0, cacheScope: 'private', resultType: 'complete' };
+    peers[1]?.answer('tools/list', () => new Promise((r) => void setTimeout(r, 100, changed)));
+    peers[1]?.close();
+    const states = (): string[] => engine.fleet.connections.map(({ state }) => state);
+    await until(() => states().some((state) => state !== 'Connected'), 'the loss');
+    await until(() => states().every((state) => state === 'Connected'), 'the return');
+    const calls = (): number[] =>
+      peers.map(({ received }) => received.filter((m) => 'method' in m && m.method === 'tools/call').length);
+    const before = calls();
+    for (const paid of await Promise.all(
+      Array.from({ length: 6 }, () => textOf(engine.callTool('bank__pay'))),
+    ))
+      expect(paid).toBe('paid');
+    for (let i = 0; i < 4; i += 1) expect(await textOf(engine.callTool('bank__pay'))).toBe('paid');
+    expect(calls().map((n, i) => n - (before[i] ?? 0))).toEqual([10, 0]);
+  });
+
   it('of another session are compared before anything of it is called', async () => {
     let peer = bankOf(HONEST);
     const engine = make({ servers: { bank: { era, transport: () => peer.transport } }, pinning: true });
@@ -131,5 +161,34 @@ describe.each(['legacy', 'modern'] as const)('pinning of a %s server', (era) => 
         .slice(before)
         .filter((message) => 'method' in message && message.method === 'tools/call'),
     ).toEqual([]);
+  });
+});
+
+describe('pinning', () => {
+  const make = engines();
+
+  it('does not say of a call that it may have run when only the list before it failed', async () => {
+    const peer = createScriptedPeer({ era: 'legacy', tools: [HONEST] });
+    const engine = make({
+      servers: {
+        bank: {
+          transport: () => peer.transport,
+          retry: false,
+          listTimeoutMs: 200,
+          restart: { baseMs: 20, jitter: 0 },
+        },
+      },
+      pinning: true,
+    });
+    await engine.start();
+    await engine.listTools();
+    peer.answer('tools/list', () => new Promise<Json>(() => {}));
+    peer.close();
+    const bank = engine.connection('bank');
+    await until(() => bank.state !== 'Connected', 'the loss');
+    await until(() => bank.state === 'Connected', 'the return');
+    const refused = await failureOf(engine.callTool('bank__pay', {}, { timeoutMs: 5_000 }));
+    expect(refused).toMatchObject({ code: 'unavailable', delivery: 'unsent' });
+    expect(refused.message).toContain('cannot be compared');
   });
 });

@@ -355,3 +355,30 @@ describe('a subscription, when the policy changes', () => {
 
 /** One function, so that the server stays the same when the configuration is given again. */
 const TOKEN = ({ principal }: { readonly principal: { readonly id: string } | undefined }) => principal?.id;
+
+describe('what lies below a watched resource', () => {
+  it('is not heard of by who may not know it, while a change of the policy is being judged either', async () => {
+    const peer = createScriptedPeer({ resources: ['doc://a', 'doc://a/secret'] });
+    for (const method of ['resources/subscribe', 'resources/unsubscribe']) peer.answer(method, {});
+    const policy = (ms: number): PolicyEngine => ({
+      decide: async ({ resource }) => {
+        await new Promise((resolve) => void setTimeout(resolve, ms));
+        const effect = resource === 'doc://a/secret' ? 'deny' : 'allow';
+        return { effect, ruleId: 'own', ruleSource: 'test', reason: '' } satisfies Decision;
+      },
+    });
+    const servers = { s: { era: 'legacy' as const, transport: () => peer.transport } };
+    const engine = make({ servers, policy: policy(0) });
+    await engine.start();
+    const heardOf: string[] = [];
+    await engine.subscribeResource('doc://a', ({ uri }) => void heardOf.push(uri), { principal: 'bob' });
+    const tell = (uri: string): void => peer.notify('notifications/resources/updated', { uri });
+    const change = engine.reconfigure({ servers, policy: policy(150) });
+    await new Promise((resolve) => void setTimeout(resolve, 30));
+    tell('doc://a/secret');
+    tell('doc://a/open');
+    await change;
+    await until(() => heardOf.length > 0, 'the update that may be heard of');
+    expect(heardOf).toEqual(['doc://a/open']);
+  });
+});

@@ -138,16 +138,41 @@ describe('single flight', () => {
     expect(clock.armed).toBe(0);
   });
 
-  it('has the time of its first caller; who has more asks again where that was too little', async () => {
-    const { below, handler } = bench();
-    const first = handler(readOf('a:1', { startedAt: 1_000, deadline: 2_000 }));
-    const second = handler(readOf('a:1', { startedAt: 1_000, deadline: 3_000 }));
-    expect(below.calls.map(({ request }) => request.deadline)).toEqual([2_000]);
-    below.calls[0]?.fail(failure('rate_limited'));
-    await expect(first).rejects.toMatchObject({ code: 'rate_limited' });
-    expect(below.calls.map(({ request }) => request.deadline)).toEqual([2_000, 3_000]);
-    below.calls[1]?.reply({ late: true });
-    await expect(second).resolves.toEqual({ late: true });
+  describe('has the time of its first caller', () => {
+    const at = (startedAt: number, deadline: number): Request => readOf('a:1', { startedAt, deadline });
+
+    it.each([
+      ['a failure just before its deadline', failure('rate_limited'), 1_500],
+      ['a server that asks to wait beyond it', failure('unavailable').with({ retryAfterMs: 5_000 }), 0],
+    ])('who has much more asks again after %s', async (_what, error, afterMs) => {
+      const own = createVirtualClock();
+      const below = heldHandler();
+      const handler = singleFlight({ clock: own })(below);
+      const now = own.now();
+      const first = handler(at(now, now + 2_000));
+      const second = handler(at(now, now + 9_000));
+      await own.advance(afterMs);
+      below.calls[0]?.fail(error);
+      await expect(first).rejects.toMatchObject({ code: error.code });
+      expect(below.calls.map(({ request }) => request.deadline - now)).toEqual([2_000, 9_000]);
+      below.calls[1]?.reply({ late: true });
+      await expect(second).resolves.toEqual({ late: true });
+    });
+
+    it('what failed while there was time fails for all, and callers of like patience do not ask one by one', async () => {
+      const own = createVirtualClock();
+      const below = heldHandler();
+      const handler = singleFlight({ clock: own })(below);
+      const now = own.now();
+      const early = [handler(at(now, now + 9_000)), handler(at(now, now + 30_000))];
+      below.calls[0]?.fail(failure('rate_limited'));
+      for (const one of early) await expect(one).rejects.toMatchObject({ code: 'rate_limited' });
+      const late = Array.from({ length: 5 }, (_, i) => handler(at(now + 2 * i, now + 9_000 + 2 * i)));
+      await own.advance(8_900);
+      below.calls[1]?.fail(failure('deadline_exceeded'));
+      for (const one of late) await expect(one).rejects.toMatchObject({ code: 'deadline_exceeded' });
+      expect(below.calls).toHaveLength(2);
+    });
   });
 
   it('is not shared by those who bear one name in two tenants', () => {

@@ -243,6 +243,25 @@ describe('conditions', () => {
     expect(createPolicy([alone!]).decide(call('x', alice))).toMatchObject({ effect: 'deny', ruleId: 'when' });
   });
 
+  it('are asked of a resource without a clear spelling only where they look at it, and deny only whom they are about', () => {
+    const odd = (principal: string) => ({
+      operation: 'resources.read' as const,
+      server: 's',
+      resource: 'file:///a/%zz',
+      principal: { id: principal },
+    });
+    const policy = createPolicy([
+      { effect: 'allow', principals: ['ann'] },
+      { effect: 'allow', principals: ['bob'], when: ({ resource }) => resource !== undefined },
+      { effect: 'allow', principals: ['cid'], when: () => true },
+    ]);
+    expect(['ann', 'bob', 'cid'].map((who) => policy.decide(odd(who)).effect)).toEqual([
+      'allow',
+      'deny',
+      'allow',
+    ]);
+  });
+
   it('see a resource in the one spelling that patterns see, and none that can be read in two ways', () => {
     const policy = createPolicy([
       { effect: 'allow', when: ({ resource }) => resource?.startsWith('notes://me/public/') === true },
