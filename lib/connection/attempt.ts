@@ -100,7 +100,7 @@ export class Attempt {
     try {
       const channel = await Promise.race([link.connect(this.#cancellation), wait.promise]);
       this.#cancellation.throwIfCancelled();
-      const wire = new Wire(channel, { server, connection });
+      const wire = new Wire(channel, { server, connection, clock });
       this.#wire = wire;
       await Promise.race([wire.open(), wait.promise]);
     } finally {

@@ -25,7 +25,6 @@ export interface NotificationHost {
   /** Sends the GET. */
   listen(exchange: HttpExchange, lastEventId: string | undefined): void;
   heard(frame: Buffer): void;
-  sessionLost(refusal: Refusal): void;
   /** What was said while no stream stood nobody has heard. */
   gap(): void;
   oddity(error: TroupeError): void;
@@ -33,11 +32,18 @@ export interface NotificationHost {
 
 /** A stream that lived as long as this was a success, milliseconds. */
 const LONG_LIVED_MS = 10_000;
+/** By then the server has the GET that was sent anew, milliseconds. */
+const RENEWED_MS = 1_000;
+/** There is no such stream, whatever was before: RFC 9110 has both of them say something about the method. */
+const NO_SUCH_STREAM: ReadonlySet<number> = new Set([405, 501]);
 
 /**
  * The stream on which a legacy server says what belongs to no request: one GET, opened anew whenever it is lost, as long as
- * the channel lives. A server without one (405) is left alone. Silence is normal here: after `listenIdleMs` the GET is
- * renewed, so that a dead peer is found out.
+ * the channel lives. A server without one (405) is left alone; many others without one answer 404, or 400 since they look
+ * for `initialize` in everything, so a refusal before a first stream stood is taken for the same. Once one has stood, every
+ * refusal is of the moment. Whether the session is lost the POSTs tell: they are asked, since a gap has the lists fetched.
+ * Silence is normal here: after `listenIdleMs` the GET is renewed, so that a dead peer is found out. A server may send the
+ * head of its answer with the first event only; silence before that is the same silence.
  */
 export class NotificationStream {
   readonly #host: NotificationHost;
@@ -46,8 +52,11 @@ export class NotificationStream {
   #lastEventId: string | undefined;
   #retryMs: number | undefined;
   #failures = 0;
-  #openedAt = 0;
+  #startedAt = 0;
+  #openedAt: number | undefined;
   #stood = false;
+  /** There was a time without a stream. */
+  #missed = false;
   #challenged = false;
   #stopped = false;
 
@@ -61,7 +70,8 @@ export class NotificationStream {
 
   start(): void {
     if (this.#stopped) return;
-    this.#openedAt = Infinity;
+    this.#startedAt = this.#host.client.clock.now();
+    this.#openedAt = undefined;
     this.#exchange = new NotificationExchange(this.#host, this);
     this.#host.listen(this.#exchange, this.#lastEventId);
   }
@@ -74,9 +84,10 @@ export class NotificationStream {
 
   opened(): void {
     this.#openedAt = this.#host.client.clock.now();
-    // With the id of the last event, the server says again what came after it.
-    if (this.#stood && this.#lastEventId === undefined) this.#host.gap();
     this.#stood = true;
+    // With the id of the last event, the server says again what came after it.
+    if (this.#missed && this.#lastEventId === undefined) this.#tellGap();
+    this.#missed = false;
   }
 
   /** The stream ended (no error), went silent, broke, or could not be opened. */
@@ -84,39 +95,34 @@ export class NotificationStream {
     if (this.#stopped) return;
     const { client, random } = this.#host;
     this.#exchange = undefined;
+    this.#disarm?.();
+    this.#missed = true;
     this.#retryMs = parser?.retryMs ?? this.#retryMs;
     this.#lastEventId = parser?.lastEventId ?? this.#lastEventId;
     // Resuming before an event that is too large would bring it again.
     if (error?.code === 'limit_exceeded') this.#lastEventId = undefined;
-    const lived = client.clock.now() - this.#openedAt;
-    const silent = (error?.data as { reason?: unknown } | undefined)?.reason === 'silent';
+    const silent = error !== undefined && wasSilent(error);
+    const lived = client.clock.now() - (this.#openedAt ?? (silent ? this.#startedAt : Infinity));
     if (lived >= LONG_LIVED_MS) {
       this.#failures = 0;
       this.#challenged = false;
     } else this.#failures += 1;
-    if (error !== undefined && !(silent && lived >= LONG_LIVED_MS)) this.#host.oddity(error);
     // One that we have ended ourselves for its silence is renewed at once.
-    const renewed = silent && lived >= LONG_LIVED_MS;
-    const delay = renewed
-      ? 0
-      : Math.max(reconnectDelay(this.#failures, this.#retryMs, random), retryAfter ?? 0);
-    this.#disarm = client.clock.after(delay, () => {
-      this.#disarm = undefined;
-      this.start();
-    });
+    if (silent && lived >= LONG_LIVED_MS) {
+      this.#renewAfter(0, this.#openedAt === undefined && this.#lastEventId === undefined);
+      return;
+    }
+    if (error !== undefined) this.#host.oddity(error);
+    this.#renewAfter(Math.max(reconnectDelay(this.#failures, this.#retryMs, random), retryAfter ?? 0), false);
   }
 
   refused(refusal: Refusal, used: Readonly<Record<string, string>> | undefined): void {
     if (this.#stopped) return;
     const { status } = refusal;
     const host = this.#host;
+    this.#missed = true;
     if (status === 405) {
       this.stop();
-      return;
-    }
-    if (host.sessionId !== undefined && saysSessionLost(refusal)) {
-      this.stop();
-      host.sessionLost(refusal);
       return;
     }
     const wallTime = host.client.clock.wallTime();
@@ -124,12 +130,11 @@ export class NotificationStream {
     if ((status === 401 || status === 403) && host.credentials !== undefined && !this.#challenged) {
       this.#challenged = true;
       void this.#challenge(host.credentials, refusal, error, used);
-    } else if (status === 409 || status === 429 || (status >= 500 && status !== 501)) {
-      // 409: the server has not noticed yet that our last stream is gone.
-      this.lost(undefined, error, retryAfterMs(refusal.headers, wallTime));
+    } else if (NO_SUCH_STREAM.has(status) || !(this.#stood || isMomentary(error, status))) {
+      this.#giveUp(error);
     } else {
-      this.stop();
-      host.oddity(error);
+      if (this.#stood && host.sessionId !== undefined && saysSessionLost(refusal)) host.gap();
+      this.lost(undefined, error, retryAfterMs(refusal.headers, wallTime));
     }
   }
 
@@ -139,16 +144,57 @@ export class NotificationStream {
     error: TroupeError,
     used: Readonly<Record<string, string>> | undefined,
   ): Promise<void> {
-    const again =
-      credentials.answered?.(refusal.status, refusal.headers) === true ||
-      (await credentials.refused({ ...challengeOf(refusal), used: used ?? {} }).catch(() => false));
+    let again: boolean;
+    try {
+      again =
+        credentials.answered?.(refusal.status, refusal.headers) === true ||
+        (await credentials.refused({ ...challengeOf(refusal), used: used ?? {} }));
+    } catch {
+      // Where new ones come from is out of order, or a person is being asked: later, and then it is asked again.
+      this.#challenged = false;
+      this.lost(undefined, error);
+      return;
+    }
     if (this.#stopped) return;
     if (again) this.start();
-    else {
-      this.stop();
-      this.#host.oddity(error);
-    }
+    // What a POST has obtained meanwhile, the next GET takes along.
+    else if (this.#stood) this.lost(undefined, error);
+    else this.#giveUp(error);
   }
+
+  #giveUp(error: TroupeError): void {
+    this.stop();
+    this.#host.oddity(error);
+  }
+
+  /** `unheard`: the next one too may be told by nothing that it stands. */
+  #renewAfter(ms: number, unheard: boolean): void {
+    const { clock } = this.#host.client;
+    this.#disarm = clock.after(ms, () => {
+      this.#disarm = undefined;
+      if (unheard) {
+        this.#stood = true;
+        this.#disarm = clock.after(RENEWED_MS, () => this.#tellGap());
+      }
+      this.start();
+    });
+  }
+
+  #tellGap(): void {
+    this.#disarm?.();
+    this.#disarm = undefined;
+    this.#missed = false;
+    this.#host.gap();
+  }
+}
+
+function wasSilent({ data, delivery }: TroupeError): boolean {
+  return delivery !== 'unsent' && (data as { reason?: unknown } | undefined)?.reason === 'silent';
+}
+
+/** 409: the server has not noticed yet that our last stream is gone. 425: too early. */
+function isMomentary({ code }: TroupeError, status: number): boolean {
+  return status === 409 || status === 425 || code === 'unavailable' || code === 'rate_limited';
 }
 
 class NotificationExchange extends HttpExchange {

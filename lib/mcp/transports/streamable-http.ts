@@ -293,11 +293,6 @@ class StreamableHttpChannel implements Channel, OutgoingHost, NotificationHost {
     this.#inbound.read(frame);
   }
 
-  sessionLost(refusal: Refusal): void {
-    this.#expiring ??= sessionExpired(this.server, refusal).with({ delivery: 'sent' });
-    this.#expireWhenTold();
-  }
-
   gap(): void {
     if (!this.#over) this.#receiver?.onGap?.();
   }

@@ -3,8 +3,19 @@ import { TroupeError, isTroupeError, type ErrorCode } from '../../core/errors.ts
 import { isJson, type Json, type RequestId, type RpcMessage } from '../../core/json-rpc.ts';
 import type { Limits } from '../../core/limits.ts';
 import type { ChannelReceiver } from './channel.ts';
-import { exceedsDepth } from './depth.ts';
+import { endOfNest, endOfString, exceedsDepth } from './depth.ts';
 import { GLANCE_BYTES, mayHaveId, responseId } from './glance.ts';
+
+/** `data.reason` of the oddity that tells of dropped notifications: among them may be news of a changed list. */
+export const NOTIFICATIONS_DROPPED = 'notifications_dropped';
+/** While more are dropped, that is told at least this often, milliseconds. */
+export const DROPS_TOLD_MS = 1_000;
+
+/**
+ * The longest array that is taken apart, in members. We send at most 100 requests in one, and `maxInFlight` are 256; what
+ * is longer is an attack: 16 MB hold 1.8 million members, which took 9 s.
+ */
+const MAX_MEMBERS = 2_000;
 
 export interface InboundOptions {
   readonly limits: Pick<Limits, 'messageBytes' | 'depth' | 'notificationsPerSecond' | 'notificationBurst'>;
@@ -28,7 +39,7 @@ export interface Inbound {
 
 /**
  * Checks, in this order: length, encoding (strict UTF-8), rate of notifications (before anything is parsed: 1 M
- * notifications cost the SDK 20 s), nesting, JSON, envelope. A response that fails a check ends the request it
+ * notifications cost the SDK 20 s), members of an array, nesting, JSON, envelope. A response that fails a check ends the request it
  * belongs to at once (`onUnanswered`); anything else that fails is an oddity.
  *
  * Keys like `__proto__` and `constructor` arrive as ordinary own properties, since `JSON.parse` defines properties and
@@ -44,13 +55,18 @@ class Reader implements Inbound {
   readonly #maxBytes: number;
   readonly #maxDepth: number;
   readonly #bucket: TokenBucket;
+  readonly #now: () => number;
   #dropped = 0;
+  #dropsToldAt = -Infinity;
+  /** The last error, and the text it was made of. */
+  #fault: { readonly detail: string; readonly error: TroupeError } | undefined;
 
   constructor({ limits, now, receiver, server }: InboundOptions) {
     this.#receiver = receiver;
     this.#server = server;
     this.#maxBytes = limits.messageBytes;
     this.#maxDepth = limits.depth;
+    this.#now = now;
     this.#bucket = new TokenBucket(limits.notificationsPerSecond, limits.notificationBurst, now);
   }
 
@@ -93,6 +109,11 @@ class Reader implements Inbound {
       this.#drop();
       return;
     }
+    if (hasMoreMembers(text, MAX_MEMBERS)) {
+      this.#bucket.take();
+      this.#odd('limit_exceeded', `an array of more than ${MAX_MEMBERS} messages`);
+      return;
+    }
     if (exceedsDepth(text, this.#maxDepth)) {
       this.#bucket.take();
       this.#refuse(
@@ -107,8 +128,9 @@ class Reader implements Inbound {
       message = JSON.parse(text);
     } catch {
       // Garbage costs as much as notifications do, and counts as one.
+      const excerpt = this.#bucket.empty ? '' : `: ${text.slice(0, EXCERPT)}`;
       this.#bucket.take();
-      this.#refuse(text, 'invalid_response', `a message that is not JSON: ${text.slice(0, EXCERPT)}`);
+      this.#refuse(text, 'invalid_response', `a message that is not JSON${excerpt}`);
       return;
     }
     if (!Array.isArray(message)) this.#readMessage(message, fault);
@@ -166,12 +188,17 @@ class Reader implements Inbound {
   #drop(): void {
     this.#dropped += 1;
     const count = this.#dropped;
-    if ((count & (count - 1)) !== 0) return;
+    const now = this.#now();
+    if ((count & (count - 1)) !== 0 && now - this.#dropsToldAt < DROPS_TOLD_MS) return;
+    this.#dropsToldAt = now;
     const { rate, burst } = this.#bucket;
-    this.#odd(
-      'limit_exceeded',
-      `more than ${rate} notifications per second (burst ${burst}): ${count} dropped so far (limits \`notificationsPerSecond\`, \`notificationBurst\`)`,
-    );
+    const detail = `the server sent more than ${rate} notifications per second (burst ${burst}): ${count} dropped so far (limits \`notificationsPerSecond\`, \`notificationBurst\`)`;
+    const facts = {
+      server: this.#server,
+      delivery: 'answered',
+      data: { reason: NOTIFICATIONS_DROPPED },
+    } as const;
+    this.#receiver.onOddity(new TroupeError('limit_exceeded', detail, facts));
   }
 
   #tooLong(frame: Buffer | string): boolean {
@@ -197,8 +224,12 @@ class Reader implements Inbound {
     this.#receiver.onOddity(this.#error(code, `the server sent ${detail}`));
   }
 
+  /** An error costs more than the message it is about; who repeats a fault gets the same one. */
   #error(code: ErrorCode, detail: string): TroupeError {
-    return new TroupeError(code, detail, { server: this.#server, delivery: 'answered' });
+    if (this.#fault?.detail === detail && this.#fault.error.code === code) return this.#fault.error;
+    const error = new TroupeError(code, detail, { server: this.#server, delivery: 'answered' });
+    this.#fault = { detail, error };
+    return error;
   }
 
   /** A receiver that throws is our own defect; it must not take the other requests of the channel with it. */
@@ -219,6 +250,9 @@ class Reader implements Inbound {
 const EXCERPT = 120;
 /** One before the first message is ignored, as RFC 8259 §8.1 allows: PowerShell writes it. */
 const BYTE_ORDER_MARK = 0xfeff;
+
+/** What JSON allows between its values. */
+const SPACE: ReadonlySet<number> = new Set([0x20, 0x09, 0x0a, 0x0d]);
 
 function isId(value: unknown): value is RequestId {
   return typeof value === 'string' || (typeof value === 'number' && Number.isFinite(value));
@@ -263,8 +297,26 @@ function nameOf(value: unknown): string {
   return Array.isArray(value) ? 'an array' : typeof value === 'object' ? 'an object' : `a ${typeof value}`;
 }
 
+/** Whether the text is an array of more members than `most`; looks no further than that. Text that is no JSON has none. */
+function hasMoreMembers(text: string, most: number): boolean {
+  let start = 0;
+  while (SPACE.has(text.charCodeAt(start))) start += 1;
+  // Each member takes a character and a comma.
+  if (text[start] !== '[' || text.length < 2 * most) return false;
+  let members = 1;
+  for (let at = start + 1; at < text.length; at += 1) {
+    const mark = text[at];
+    if (mark === ']') return false;
+    if (mark === '{' || mark === '[') at = endOfNest(text, at);
+    else if (mark === '"') at = endOfString(text, at);
+    else if (mark === ',' && (members += 1) > most) return true;
+    if (at === -1) return false;
+  }
+  return false;
+}
+
 /** `rate` tokens per second up to `burst`; an infinite rate never empties it. */
-class TokenBucket {
+export class TokenBucket {
   readonly rate: number;
   readonly burst: number;
   readonly #now: () => number;

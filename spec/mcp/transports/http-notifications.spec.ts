@@ -192,12 +192,182 @@ describe('the notification stream', () => {
     expect(gets(fixture)).toBe(1);
   });
 
-  it('finds out that the session is gone', async () => {
-    const { receiver } = await open((_seen, response) => text(response, 404));
-    await receiver.until(() => receiver.closes.length === 1);
-    expect(receiver.closes).toMatchObject([
-      { code: 'connection_lost', data: { reason: 'session_expired', status: 404 } },
-    ]);
+  it.each([
+    [404, '<pre>Cannot GET /mcp</pre>'],
+    [400, 'Invalid or missing session ID'],
+  ])('is taken for not offered where none has stood: HTTP %i %s', async (status, body) => {
+    const clock = createPlanClock();
+    const { receiver, fixture } = await open((_seen, response) => text(response, status, body), { clock });
+    await receiver.until(() => receiver.oddities.length === 1);
+    await clock.idle();
+    await clock.advance(600_000);
+    expect([gets(fixture), receiver.closes.length]).toEqual([1, 0]);
+  });
+
+  it.each([404, 400, 401, 403, 408, 421, 425, 302, 499, 505, 200])(
+    'is tried again, ever more slowly, once it has stood: HTTP %i',
+    async (status) => {
+      const clock = createPlanClock();
+      const { receiver, fixture } = await open(
+        (_seen, response) => {
+          if (gets(fixture) === 1) stream(response).end();
+          else if (gets(fixture) <= 6) text(response, status, 'session', { location: '/x' });
+          else event(stream(response), change);
+        },
+        { clock },
+      );
+      const delays: number[] = [];
+      for (let round = 1; round <= 6; round += 1) {
+        await fixture.until(() => gets(fixture) === round);
+        delays.push(await clock.plan());
+        await clock.advance(delays[round - 1] ?? 0);
+      }
+      await receiver.until(() => receiver.messages.length === 1);
+      expect(delays).toEqual([1_000, 1_000, 1_000, 1_100, 2_200, 4_400]);
+      expect(receiver.closes).toEqual([]);
+    },
+  );
+
+  it.each([405, 501])('is given up where the server has no such stream any more: HTTP %i', async (status) => {
+    const clock = createPlanClock();
+    const { fixture } = await open(
+      (_seen, response) => {
+        if (gets(fixture) === 1) stream(response).end();
+        else text(response, status);
+      },
+      { clock },
+    );
+    await clock.advance(await clock.plan());
+    await fixture.until(() => gets(fixture) === 2);
+    await clock.idle();
+    await clock.advance(600_000);
+    expect(gets(fixture)).toBe(2);
+  });
+
+  it('has the lists asked for when it hears that the session is gone, since a POST is to tell that', async () => {
+    const clock = createPlanClock();
+    const { fixture, receiver } = await open(
+      (_seen, response) => {
+        if (gets(fixture) === 1) stream(response).end();
+        else text(response, 404);
+      },
+      { clock },
+    );
+    let gaps = 0;
+    receiver.onGap = () => (gaps += 1);
+    await clock.advance(await clock.plan());
+    await clock.plan();
+    expect([gaps, receiver.closes.length]).toEqual([1, 0]);
+  });
+
+  it('says that changes may have been missed where the first one stood only after failures', async () => {
+    const clock = createPlanClock();
+    const { fixture, receiver } = await open(
+      (_seen, response) => {
+        if (gets(fixture) === 1) text(response, 503);
+        else event(stream(response), change);
+      },
+      { clock },
+    );
+    let gaps = 0;
+    receiver.onGap = () => (gaps += 1);
+    await clock.advance(await clock.plan());
+    await receiver.until(() => receiver.messages.length === 1);
+    expect(gaps).toBe(1);
+  });
+
+  it('says nothing of the kind where the first one stood at once', async () => {
+    const { receiver } = await open((_seen, response) => event(stream(response), change));
+    let gaps = 0;
+    receiver.onGap = () => (gaps += 1);
+    await receiver.until(() => receiver.messages.length === 1);
+    expect(gaps).toBe(0);
+  });
+
+  it('is renewed at once where its head does not come before the first event, and then the gap is told', async () => {
+    const clock = createPlanClock();
+    const held: ServerResponse[] = [];
+    const { fixture, receiver } = await open((_seen, response) => void held.push(response), {
+      clock,
+      limits: { listenIdleMs: 30_000 },
+    });
+    let gaps = 0;
+    receiver.onGap = () => (gaps += 1);
+    for (let round = 1; round <= 5; round += 1) {
+      await fixture.until(() => gets(fixture) === round);
+      expect(gaps).toBe(round - 1);
+      await clock.advance(30_011);
+      expect(await clock.plan()).toBe(0);
+      await clock.advance(0);
+      expect(await clock.plan()).toBe(1_000);
+      await clock.advance(1_000);
+    }
+    await fixture.until(() => gets(fixture) === 6);
+    expect([gaps, receiver.oddities.length]).toEqual([5, 0]);
+    // Its head is no news after that.
+    event(stream(held[5] as ServerResponse), change);
+    await receiver.until(() => receiver.messages.length === 1);
+    expect(gaps).toBe(5);
+  });
+
+  it('waits for credentials that cannot be had now, and asks for them again', async () => {
+    const clock = createPlanClock();
+    let token = 'old';
+    let broken = true;
+    let asked = 0;
+    const { fixture, receiver } = await open(
+      (seen, response) => {
+        if (seen.headers.authorization !== 'Bearer new') text(response, 401);
+        else event(stream(response), change);
+      },
+      {
+        clock,
+        credentials: {
+          headers: () => ({ authorization: `Bearer ${token}` }),
+          refused: () => {
+            asked += 1;
+            if (broken) return Promise.reject(new Error('the token service is down'));
+            token = 'new';
+            return Promise.resolve(true);
+          },
+        },
+      },
+    );
+    for (let round = 1; round <= 3; round += 1) {
+      expect(await clock.plan()).toBe(1_000);
+      if (round === 3) broken = false;
+      await clock.advance(1_000);
+    }
+    await receiver.until(() => receiver.messages.length === 1);
+    expect([asked, gets(fixture)]).toEqual([4, 5]);
+  });
+
+  it('takes along the credentials that others have obtained, once it has stood', async () => {
+    const clock = createPlanClock();
+    let token = 'old';
+    let wanted = 'old';
+    const { fixture, receiver } = await open(
+      (seen, response) => {
+        if (seen.headers.authorization !== `Bearer ${wanted}`) text(response, 401);
+        else if (gets(fixture) === 1) stream(response).end();
+        else event(stream(response), change);
+      },
+      {
+        clock,
+        credentials: {
+          headers: () => ({ authorization: `Bearer ${token}` }),
+          refused: () => Promise.resolve(false),
+        },
+      },
+    );
+    const first = await clock.plan();
+    wanted = 'new';
+    await clock.advance(first);
+    const second = await clock.plan();
+    token = 'new';
+    await clock.advance(second);
+    await receiver.until(() => receiver.messages.length === 1);
+    expect(gets(fixture)).toBe(3);
   });
 
   it('does not take a 404 for that without a session', async () => {

@@ -208,7 +208,63 @@ describe('what belongs to no request', () => {
   });
 });
 
+describe('an array of very many messages', () => {
+  it.each([
+    ['objects', '{"id":1}'],
+    ['answers', text(answer)],
+    ['numbers', '1'],
+    ['texts with brackets and commas', '"],\\",["'],
+    ['arrays', '[[],{}]'],
+  ])('is refused as one oddity, unparsed: %s', (_what, member) => {
+    const { inbound, messages, unanswered, oddities } = scene({ messageBytes: 20_000_000 });
+    const frame = ` [${Array.from({ length: 200_000 }).fill(member).join(' , ')}]`;
+    const before = performance.now();
+    inbound.read(frame);
+    expect([...messages, ...unanswered]).toEqual([]);
+    expect(oddities).toEqual([expect.objectContaining({ code: 'limit_exceeded' })]);
+    expect(oddities[0]?.message).toContain('2000 messages');
+    // Taking them apart takes seconds.
+    expect(performance.now() - before).toBeLessThan(500);
+  });
+
+  it('is read up to that number, and makes one error of one fault', () => {
+    const { inbound, messages, unanswered } = scene({ messageBytes: 20_000_000 });
+    const parts = [
+      ...Array.from({ length: 1_000 }).fill('{"id":1}'),
+      ...Array.from({ length: 1_000 }).fill(text(answer)),
+    ];
+    inbound.read(`[${parts.join(',')}]`);
+    expect([messages.length, unanswered.length]).toEqual([1_000, 1_000]);
+    expect(new Set(unanswered.map(([, error]) => error)).size).toBe(1);
+  });
+
+  it('is not taken for one because of what its members hold', () => {
+    const { inbound, messages } = scene({ messageBytes: 20_000_000 });
+    const long = {
+      jsonrpc: '2.0',
+      id: 't1',
+      result: { list: Array.from({ length: 5_000 }, () => [1, '],', {}]) },
+    };
+    inbound.read(text([long, answer]));
+    inbound.read(text(long));
+    expect(messages).toEqual([long, answer, long]);
+  });
+});
+
 describe('the rate of notifications', () => {
+  it('has drops told at least once a second', () => {
+    const { inbound, oddities, pass } = scene();
+    for (let i = 0; i < 100; i += 1) {
+      for (let n = 0; n < 10; n += 1) inbound.read(bytes(note));
+      pass(100);
+    }
+    const told = oddities.filter(
+      ({ data }) => (data as { reason?: unknown }).reason === 'notifications_dropped',
+    );
+    expect(told.length).toBeGreaterThanOrEqual(10);
+    expect(told.length).toBeLessThanOrEqual(20);
+  });
+
   it('lets a burst through, drops what is above, and reports it at powers of two', () => {
     const { inbound, messages, oddities } = scene();
     for (let i = 0; i < 120; i += 1) inbound.read(bytes(note));
