@@ -26,6 +26,8 @@ const IN_FLIGHT = 256;
 const LISTENER_CALLS = 10_000;
 const LISTENERS_IN_FLIGHT = 16;
 
+export const EXTREMES_ROUNDS = 3;
+
 export interface ExtremeRow {
   readonly what: string;
   readonly figures: Readonly<Record<string, Spread>>;
@@ -52,7 +54,7 @@ interface Part {
 
 /** What is not the usual call: large answers, many connections that do nothing, a neighbour under load. */
 export async function benchExtremes({
-  rounds = 3,
+  rounds = EXTREMES_ROUNDS,
 }: { readonly rounds?: number } = {}): Promise<ExtremesResult> {
   const machine = { ...machineLoad(), node: process.versions.node };
   const packed = await packAndInstall();

@@ -1,4 +1,7 @@
-/** `node --expose-gc lists.mjs DIST JSON`: the aggregated list of many servers of a hundred tools each. One line of JSON. */
+/**
+ * `node --expose-gc lists.mjs DIST JSON`: the aggregated list of many servers of a hundred tools each, from the start on;
+ * `cold.mjs` tells apart what of the start is connecting and what is the list. One line of JSON.
+ */
 import { peersOf } from './peer.mjs';
 import { stopwatch, watchStall } from './measure.mjs';
 

@@ -4,11 +4,12 @@ const RESOURCES = ['a', 'b'].map((name) => ({ name, uri: `file:///${name}` }));
 
 /**
  * A server in this process behind a transport of the MCP SDK: answers before `send` returns, lists `tools` tools, reads
- * any resource, and counts what it is asked.
+ * any resource, and counts what it is asked. With `holding` it lists its tools only once it is told to `letGo`.
  */
-export function insidePeer({ tools = 1 } = {}) {
+export function insidePeer({ tools = 1, holding = false } = {}) {
   let list = toolList(tools);
   const asked = {};
+  const held = [];
   const answer = (message) => {
     asked[message.method] = (asked[message.method] ?? 0) + 1;
     if (message.method === 'tools/list') return { jsonrpc: '2.0', id: message.id, result: { tools: list } };
@@ -33,8 +34,11 @@ export function insidePeer({ tools = 1 } = {}) {
       peer.wire = {
         start: () => Promise.resolve(),
         send(message) {
-          if (message.id !== undefined && message.method !== undefined)
-            peer.wire.onmessage?.(answer(message));
+          if (message.id !== undefined && message.method !== undefined) {
+            const answered = answer(message);
+            if (holding && message.method === 'tools/list') held.push(answered);
+            else peer.wire.onmessage?.(answered);
+          }
           return Promise.resolve();
         },
         close() {
@@ -43,6 +47,10 @@ export function insidePeer({ tools = 1 } = {}) {
         },
       };
       return peer.wire;
+    },
+    letGo() {
+      holding = false;
+      for (const answered of held.splice(0)) peer.wire.onmessage?.(answered);
     },
     /** Another list, and the notification of it. */
     change() {

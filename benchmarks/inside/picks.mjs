@@ -1,9 +1,15 @@
-/** `node picks.mjs DIST`: nanoseconds of one pick, mask included, by strategy and number of replicas. */
+/**
+ * `node picks.mjs DIST`: nanoseconds of one pick, mask included, by strategy and number of replicas; one figure per run.
+ * Strategies that go by a key are given one that varies: without it the picker, or the strategy, goes another way.
+ */
 const dist = process.argv[2];
 const { createPicker } = await import(`${dist}/routing/picker.js`);
 const { STRATEGY_NAMES, strategyByName } = await import(`${dist}/index.js`);
 
 const PICKS = 20_000;
+const [WARM, RUNS] = [2, 5];
+/** As `hash32` spreads them. */
+const KEYS = Uint32Array.from({ length: 1_024 }, (_, i) => Math.imul(i + 1, 0x9e3779b1));
 const QUERY = { attempt: 1, tried: [], operation: 'read' };
 
 function timed(name, replicas) {
@@ -12,19 +18,21 @@ function timed(name, replicas) {
     name === 'prequal'
       ? { loadReporter: { probe: (_, report) => report({ inFlight: 1, latencyMs: 10, at: clock.now() }) } }
       : undefined;
+  const strategy = strategyByName(name, options);
   const picker = createPicker({
-    strategy: strategyByName(name, options),
+    strategy,
     replicas: Array.from({ length: replicas }, (_, i) => ({ id: `pool#${i}`, availability: 'usable' })),
     random: Math.random,
     clock,
   });
-  let best = Infinity;
-  for (let run = 0; run < 4; run += 1) {
+  const keyed = strategy.keyed === true;
+  const runs = [];
+  for (let run = 0; run < WARM + RUNS; run += 1) {
     const from = performance.now();
-    for (let i = 0; i < PICKS; i += 1) picker.pick(QUERY);
-    best = Math.min(best, performance.now() - from);
+    for (let i = 0; i < PICKS; i += 1) picker.pick(QUERY, keyed ? KEYS[i % KEYS.length] : undefined);
+    runs.push(((performance.now() - from) * 1e6) / PICKS);
   }
-  return (best * 1e6) / PICKS;
+  return runs.slice(WARM);
 }
 
 const found = {};

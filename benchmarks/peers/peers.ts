@@ -5,9 +5,10 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { packAndInstall } from '../call/packed.ts';
-import { machineLoad, median } from '../support/statistics.ts';
+import { machineLoad } from '../support/statistics.ts';
 import { table } from '../support/table.ts';
-import { figure } from '../support/verdict.ts';
+import { spreadOf, type Spread } from '../support/verdict.ts';
+import { PEER_HEAD, peerCells, peerNotes } from './cells.ts';
 
 const run = promisify(execFile);
 const HERE = fileURLToPath(new URL('.', import.meta.url));
@@ -16,6 +17,14 @@ const PROBE = join(HERE, 'probe.mjs');
 const PATIENCE_MS = 15_000;
 /** Some of them need it. */
 const LEAST_NODE = 22;
+
+/** `hang` alone takes three of them all of the patience: on a quiet machine all of it is about eight minutes. */
+export const PEERS_ROUNDS = 3;
+
+/** What each is put into, in this order. */
+const SITUATIONS = ['start', 'calls', 'hang', 'crash', 'kill'] as const;
+/** The work is done in another process, whose processor time is not seen here. */
+const ELSEWHERE: ReadonlySet<string> = new Set(['mcp-hub (a process, over REST)']);
 
 /** By its name, and the package whose version is told. */
 const PEERS: ReadonlyArray<readonly [name: string, folder: string]> = [
@@ -28,11 +37,13 @@ const PEERS: ReadonlyArray<readonly [name: string, folder: string]> = [
   ['mcp-hub (a process, over REST)', 'node_modules/mcp-hub'],
 ];
 
-interface Later {
+/** After a fault. */
+export interface Later {
   readonly tries: ReadonlyArray<{ readonly ok: boolean; readonly ms: number; readonly error?: string }>;
   readonly besideOk: boolean;
 }
 
+/** Of one process, each. */
 interface Situations {
   readonly start: { readonly ms: number; readonly spawns: number };
   readonly calls: { readonly perSecond: number; readonly cpuUs: number };
@@ -51,26 +62,37 @@ export interface PeerRow {
   readonly version: string;
   /** Why there are no numbers. */
   readonly failed?: string;
-  readonly startMs?: number;
-  readonly spawns?: number;
-  readonly perSecond?: number;
-  /** Of the host's process; a hub's own processor time is not in it. */
-  readonly cpuUs?: number;
-  /** Until the seven good servers beside one that hangs have answered; null: not within the patience. */
-  readonly hangMs?: number | null;
-  readonly crash?: Situations['crash'];
-  readonly kill?: Situations['kill'];
+  readonly measured?: PeerFigures;
+}
+
+export interface PeerFigures {
+  readonly startMs: Spread;
+  readonly spawns: Spread;
+  readonly perSecond: Spread;
+  /** Of the host's process … */
+  readonly cpuUs: Spread;
+  /** … where that is not all: a hub's own processor time is not in it. */
+  readonly cpuOfHostOnly: boolean;
+  /** By round, until the seven good servers beside one that hangs have answered; null: not within the patience. */
+  readonly hangMs: readonly (number | null)[];
+  readonly crash: readonly Situations['crash'][];
+  readonly kill: readonly Situations['kill'][];
 }
 
 export interface PeersResult {
+  /** `node`: what the libraries and their servers ran on. */
   readonly machine: { readonly cores: number; readonly load1: number; readonly node: string };
   readonly patienceMs: number;
+  readonly rounds: number;
   readonly rows: readonly PeerRow[];
+  /** Nothing is asked of the figures; only that there are some. */
   readonly missed: readonly string[];
 }
 
 /** The libraries that do something alike, each as its users call it, in the same run. */
-export async function benchPeers({ rounds = 3 }: { readonly rounds?: number } = {}): Promise<PeersResult> {
+export async function benchPeers({
+  rounds = PEERS_ROUNDS,
+}: { readonly rounds?: number } = {}): Promise<PeersResult> {
   const node = nodeOf();
   const { stdout } = await run(node, ['-p', 'process.versions.node']);
   const machine = { ...machineLoad(), node: stdout.trim() };
@@ -89,16 +111,15 @@ export async function benchPeers({ rounds = 3 }: { readonly rounds?: number } = 
       }
     };
     for (let round = 0; round < rounds; round += 1)
-      for (const situation of ['start', 'calls'] as const)
+      for (const situation of SITUATIONS)
         for (let i = 0; i < PEERS.length; i += 1)
           await one(PEERS[(i + round) % PEERS.length]?.[0] ?? '', situation);
-    for (const situation of ['hang', 'crash', 'kill'] as const)
-      for (const [name] of PEERS) await one(name, situation);
     const rows = PEERS.map(([name, folder]) => rowOf(name, folder, found.get(name) ?? [], failed.get(name)));
     const measured = rows.filter((row) => row.failed === undefined && row.name !== 'mcp-troupe').length;
     return {
       machine,
       patienceMs: PATIENCE_MS,
+      rounds,
       rows,
       missed: measured < 4 ? [`${measured} peers have numbers; at least four are needed`] : [],
     };
@@ -152,18 +173,17 @@ function rowOf(
     found.flatMap((answer) => (answer[situation] === undefined ? [] : [answer[situation]]));
   const version = versionOf(folder);
   if (failed !== undefined) return { name, version, failed };
-  const [hang, crash, kill] = [all('hang')[0], all('crash')[0], all('kill')[0]];
-  return {
-    name,
-    version,
-    startMs: median(all('start').map(({ ms }) => ms)),
-    spawns: median(all('start').map(({ spawns }) => spawns)),
-    perSecond: median(all('calls').map(({ perSecond }) => perSecond)),
-    cpuUs: median(all('calls').map(({ cpuUs }) => cpuUs)),
-    ...(hang === undefined ? {} : { hangMs: hang.ms }),
-    ...(crash === undefined ? {} : { crash }),
-    ...(kill === undefined ? {} : { kill }),
+  const measured: PeerFigures = {
+    startMs: spreadOf(all('start').map(({ ms }) => ms)),
+    spawns: spreadOf(all('start').map(({ spawns }) => spawns)),
+    perSecond: spreadOf(all('calls').map(({ perSecond }) => perSecond)),
+    cpuUs: spreadOf(all('calls').map(({ cpuUs }) => cpuUs)),
+    cpuOfHostOnly: ELSEWHERE.has(name),
+    hangMs: all('hang').map(({ ms }) => ms),
+    crash: all('crash'),
+    kill: all('kill'),
   };
+  return { name, version, measured };
 }
 
 function versionOf(folder: string): string {
@@ -175,49 +195,11 @@ function versionOf(folder: string): string {
   }
 }
 
-export const PEER_HEAD = [
-  'library',
-  'version',
-  '8 servers ready, ms (processes)',
-  'calls/s, 16 in flight',
-  'CPU µs a call',
-  'one of 8 hangs: the others usable after',
-  'crash in a call: it ran, failed after',
-  'calls after a crash',
-  'calls after a kill',
-] as const;
-
-export function peerCells(row: PeerRow, patienceMs: number): readonly string[] {
-  if (row.failed !== undefined) return [row.name, row.version, `failed: ${row.failed}`];
-  const { crash, kill } = row;
-  const hang = row.hangMs ?? undefined;
+export function printPeers({ machine, rounds, rows, patienceMs, missed }: PeersResult): string {
   return [
-    row.name,
-    row.version,
-    `${figure(row.startMs ?? Number.NaN)} (${row.spawns})`,
-    figure(row.perSecond ?? Number.NaN),
-    figure(row.cpuUs ?? Number.NaN),
-    hang === undefined ? `not within ${patienceMs / 1_000} s` : `${figure(hang)} ms`,
-    crash === undefined
-      ? ''
-      : `${crash.ran === 1 ? 'once' : `${crash.ran} times`}, ${figure(crash.failedMs)} ms`,
-    laterText(crash?.later),
-    laterText(kill?.later),
-  ];
-}
-
-function laterText(later: Later | undefined): string {
-  if (later === undefined) return '';
-  const works = later.tries.findIndex(({ ok }) => ok);
-  const beside = later.besideOk ? '' : '; the others fail too';
-  if (works < 0) return `fail (“${later.tries[0]?.error ?? ''}”)${beside}`;
-  return `${['the first', 'the second', 'the third'][works]} works, ${figure(later.tries[works]?.ms ?? 0)} ms${beside}`;
-}
-
-export function printPeers({ machine, rows, patienceMs, missed }: PeersResult): string {
-  return [
-    `peers (Node ${machine.node}, ${machine.cores} cores, load ${machine.load1}; eight stdio servers)`,
+    `peers (Node ${machine.node}, ${machine.cores} cores, load ${machine.load1}; eight stdio servers, ${rounds} rounds)`,
     table([PEER_HEAD, ...rows.map((row) => peerCells(row, patienceMs))]),
+    ...peerNotes(rows),
     ...missed.map((line) => `MISSED ${line}`),
   ].join('\n');
 }

@@ -1,12 +1,14 @@
 import type { CallResult } from '../call/call.ts';
 import { TRANSPORTS } from '../call/contest.ts';
+import type { ExtremesResult } from '../extremes/extremes.ts';
 import type { InsideResult } from '../inside/inside.ts';
-import { PEER_HEAD, peerCells, type PeersResult } from '../peers/peers.ts';
+import { PEER_HEAD, peerCells, peerNotes } from '../peers/cells.ts';
+import type { PeersResult } from '../peers/peers.ts';
+import { recoverySentence, START_HEAD, startCells } from '../start/cells.ts';
 import type { StartResult } from '../start/start.ts';
 import { keptResult, type Kept } from '../support/results.ts';
-import { ms } from '../support/table.ts';
-import { figure, thousands, type Verdict } from '../support/verdict.ts';
-import { markdownTable, originSentence } from './markdown.ts';
+import { figure, thousands, withSpread, type Verdict } from '../support/verdict.ts';
+import { markdownTable, originSentence, peersNodeSentence } from './markdown.ts';
 
 const CONTENDERS = [
   ['bare', 'bare wire'],
@@ -20,6 +22,7 @@ const CONTENDERS = [
 export const BENCH_SECTIONS: Readonly<Record<string, () => string>> = {
   'bench-call': () => drawn('call', callSection),
   'bench-start': () => drawn('start', startSection),
+  'bench-extremes': () => drawn('extremes', extremesSection),
   'bench-inside': () => drawn('inside', insideSection),
   'bench-peers': () => drawn('peers', peersSection),
 };
@@ -60,24 +63,46 @@ function goalsSentence(goals: readonly Verdict[]): string {
   return missed.length === 0 ? `${held}.` : `${held}; missed: ${list.join('; ')}.`;
 }
 
-function startSection({ rows, recovery }: Kept<StartResult>): string {
-  const table = rows.map((row) => [row.what, ms(row.engineMs), ms(row.bareMs), row.ratio.toFixed(2)]);
+/** Which rows of the extremes are shown here, by how they begin. */
+const EXTREMES: ReadonlyArray<readonly [row: RegExp, text: string]> = [
+  [/^heap of an idle stdio connection/, 'an idle connection with 20 tools, kB of heap'],
+  [/^an answer of 9 MB over stdio, ms/, 'an answer of 9 MB over stdio, ms'],
+  [/^10000 calls over stdio.*listeners/, '10 000 calls under one signal, stdio: most listeners at once'],
+  [/^10000 calls over http.*listeners/, 'the same over HTTP'],
+  [/^a lone echo, nothing beside it, p50/, 'a lone echo, p50 µs'],
+  [/^a lone echo beside .*, p50/, 'the same beside 256 calls in flight on another server, p50 µs'],
+];
+
+function extremesSection({ rows, goals }: Kept<ExtremesResult>): string {
+  const contenders = CONTENDERS.filter(([contender]) => rows.some(({ figures }) => contender in figures));
+  const table = EXTREMES.map(([what, text]) => {
+    const row = rows.find((r) => what.test(r.what));
+    if (row === undefined) throw new Error(`no row of the extremes is ${String(what)}`);
+    return [
+      text,
+      ...contenders.map(([contender]) => {
+        const spread = row.figures[contender];
+        return spread === undefined ? '' : withSpread(spread);
+      }),
+    ];
+  });
+  return [markdownTable(['', ...contenders.map(([, name]) => name)], table), goalsSentence(goals)].join(
+    '\n\n',
+  );
+}
+
+function startSection({ rows, recovery, goals }: Kept<StartResult>): string {
   return [
-    markdownTable(
-      [
-        'ready: handshake and tools listed',
-        'mcp-troupe, ms',
-        'bare wire in parallel (or as said), ms',
-        'ratio',
-      ],
-      table,
-    ),
-    `After \`kill -9\` a call made at once answers in ${ms(recovery.callMs)} ms, of which ${ms(recovery.backoffMs)} ms are the backoff.`,
+    markdownTable(START_HEAD, rows.map(startCells)),
+    recoverySentence(recovery),
+    goalsSentence(goals),
   ].join('\n\n');
 }
 
 const LIST_FIGURES = [
-  ['refreshCpuMs', 'every server asked, CPU ms'],
+  ['coldMs', 'cold (connected, nothing listed yet), ms'],
+  ['firstCpuMs', 'every server asked again, the first time, CPU ms'],
+  ['refreshCpuMs', 'later, CPU ms'],
   ['knownMs', 'known, ms'],
   ['changeCpuMs', 'one change, CPU ms'],
   ['afterChangeCpuMs', 'list after it, CPU ms'],
@@ -98,7 +123,7 @@ function insideSection({ rows, goals }: Kept<InsideResult>): string {
   ].join('\n\n');
 }
 
-function peersSection({ rows, patienceMs, machine }: Kept<PeersResult>): string {
-  const table = rows.map((row) => peerCells(row, patienceMs));
-  return [markdownTable(PEER_HEAD, table), `Eight stdio servers, Node ${machine.node}.`].join('\n\n');
+function peersSection(result: Kept<PeersResult>): string {
+  const table = result.rows.map((row) => peerCells(row, result.patienceMs));
+  return [markdownTable(PEER_HEAD, table), ...peerNotes(result.rows), peersNodeSentence(result)].join('\n\n');
 }

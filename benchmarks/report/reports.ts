@@ -3,14 +3,16 @@ import { callTable } from '../call/columns.ts';
 import { TRANSPORTS } from '../call/contest.ts';
 import type { ExtremesResult } from '../extremes/extremes.ts';
 import type { InsideResult } from '../inside/inside.ts';
+import { insideLabel } from '../inside/labels.ts';
 import { svgOf, type Line } from '../lab/svg.ts';
-import { PEER_HEAD, peerCells, type PeersResult } from '../peers/peers.ts';
+import { PEER_HEAD, peerCells, peerNotes } from '../peers/cells.ts';
+import type { PeersResult } from '../peers/peers.ts';
 import { PROFILE_HEAD, profileCells, type ProfileResult } from '../profile/profile.ts';
+import { recoverySentence, START_HEAD, startCells } from '../start/cells.ts';
 import type { StartResult } from '../start/start.ts';
 import type { Kept } from '../support/results.ts';
-import { ms } from '../support/table.ts';
-import { withSpread } from '../support/verdict.ts';
-import { markdownTable, originSentence, verdictsMarkdown } from './markdown.ts';
+import { withSpread, type Verdict } from '../support/verdict.ts';
+import { markdownTable, originSentence, peersNodeSentence, verdictsMarkdown } from './markdown.ts';
 
 /** What is written beside the JSON of a result: a Markdown document, and plots by file name. */
 export interface Report {
@@ -58,7 +60,7 @@ function extremes(result: Kept<ExtremesResult>): Report {
 }
 
 function inside(result: Kept<InsideResult>): Report {
-  const rows = result.rows.map(({ part, what, value }) => [part, what, withSpread(value)]);
+  const rows = result.rows.map(({ part, what, value }) => [part, insideLabel(what), withSpread(value)]);
   const picks = result.rows.flatMap(({ part, what, value }) => {
     const [strategy = '', replicas = ''] = what.split(', ');
     return part.startsWith('pick') ? [{ strategy, replicas: Number(replicas), ns: value.median }] : [];
@@ -84,8 +86,9 @@ function peers(result: Kept<PeersResult>): Report {
   const rows = result.rows.map((row) => peerCells(row, result.patienceMs));
   return {
     markdown: documentOf('Beside other libraries', result, [
+      peersNodeSentence(result),
       markdownTable(PEER_HEAD, rows),
-      `Node ${result.machine.node}, eight stdio servers.`,
+      ...peerNotes(result.rows),
     ]),
     plots: {},
   };
@@ -100,45 +103,32 @@ function profile(result: Kept<ProfileResult>): Report {
 }
 
 function start(result: Kept<StartResult>): Report {
-  const rows = result.rows.map((row) => [
-    row.what,
-    ms(row.engineMs),
-    ms(row.medianServerMs),
-    ms(row.bareMs),
-    row.ratio.toFixed(2),
-    row.floor === undefined ? '' : `≤ ${row.floor}`,
-  ]);
-  const { connectedMs, callMs, backoffMs } = result.recovery;
+  const spawns = Object.entries(result.spawns).map(([what, count]) => `${what}: ${count}`);
   return {
     markdown: documentOf('Starting', result, [
-      markdownTable(
-        [
-          'ready: handshake and tools listed',
-          'engine ms',
-          'median server ms',
-          'against ms',
-          'ratio',
-          'floor',
-        ],
-        rows,
-      ),
-      `After \`kill -9\`: connected again in ${ms(connectedMs)} ms, a call made at once answers in ${ms(callMs)} ms, of which ${ms(backoffMs)} ms are the backoff.`,
-      `Processes per server: ${Object.entries(result.spawns)
-        .map(([what, count]) => `${what}: ${count}`)
-        .join('; ')}.`,
+      markdownTable(START_HEAD, result.rows.map(startCells)),
+      recoverySentence(result.recovery),
+      `Processes per server: ${spawns.join('; ')}.`,
+      verdictsMarkdown(result.goals),
     ]),
     plots: {},
   };
 }
 
+/** Some have no goals: then none can be held. */
+interface Judged {
+  readonly goals?: readonly Verdict[];
+  readonly missed: readonly string[];
+}
+
 function documentOf(
   title: string,
-  { origin, missed }: Kept<{ readonly missed: readonly string[] }>,
+  { origin, goals, missed }: Kept<Judged>,
   parts: readonly string[],
 ): string {
-  const missing =
-    missed.length === 0 ? 'All goals are held.' : missed.map((line) => `- missed: ${line}`).join('\n');
-  return `${[`# ${title}`, originSentence(origin), ...parts, missing].join('\n\n')}\n`;
+  const missing = missed.map((line) => `- missed: ${line}`).join('\n');
+  const end = missing === '' && goals !== undefined ? 'All goals are held.' : missing;
+  return `${[`# ${title}`, originSentence(origin), ...parts, ...(end === '' ? [] : [end])].join('\n\n')}\n`;
 }
 
 function linesOf<T>(

@@ -5,7 +5,13 @@ import { createEngine, type EngineConfig, type ServerConfig } from '../../lib/in
 import { INITIALIZE, openBare } from '../support/bare-stdio.ts';
 import { wireServer, type WireServerSettings } from '../support/programs.ts';
 import { machineLoad, median } from '../support/statistics.ts';
-import { ms, table } from '../support/table.ts';
+import { table } from '../support/table.ts';
+import { missedOf, spreadOf, verdict, verdictTable, type Spread, type Verdict } from '../support/verdict.ts';
+import { recoverySentence, START_HEAD, startCells } from './cells.ts';
+
+export const START_ROUNDS = 5;
+/** 32 starts keep the machine busy for seconds; fewer rounds say enough. */
+const ROUNDS_OF_MANY = 3;
 
 /** Eight servers that wait are ready within this of what a bare wire client needs (floor of the project). */
 const WAITING_FLOOR = 1.2;
@@ -13,40 +19,52 @@ const WAITING_FLOOR = 1.2;
 const HANGING_FLOOR = 1.15;
 /** Starting a few at a time costs no more than this in total (performance §2, goal 8) … */
 const LIMITED_FLOOR = 1.05;
-/** … and the median server is ready in this share of the time: about half, since it waits for half of the others. */
+/**
+ * … and the median server is ready in about half of the time, since it waits for half of the others. "Halve" says the
+ * issue; performance §2, goal 8, sets 0.6 where 0.53 was measured: room for what such ratios differ by between runs.
+ */
 const LIMITED_MEDIAN_FLOOR = 0.6;
 const MANY = 32;
 
 export interface StartRow {
   readonly what: string;
-  readonly engineMs: number;
-  /** Median over the servers, from the start to Connected. */
-  readonly medianServerMs: number;
-  readonly bareMs: number;
-  readonly ratio: number;
+  readonly rounds: number;
+  readonly engineMs: Spread;
+  /** Of the median server, from the start to Connected. */
+  readonly medianServerMs: Spread;
+  readonly againstMs: Spread;
+  /** Each round against its own neighbour: the load of a shared machine changes from one to the next. */
+  readonly ratio: Spread;
+}
+
+/** A row, and how large its ratio may be, where that is a goal. */
+interface Judged {
+  readonly row: StartRow;
   readonly floor: number | undefined;
 }
 
 export interface StartResult {
   readonly rows: readonly StartRow[];
-  readonly recovery: { readonly backoffMs: number; readonly connectedMs: number; readonly callMs: number };
+  readonly recovery: { readonly backoffMs: Spread; readonly connectedMs: Spread; readonly callMs: Spread };
   /** Processes that a start of one server takes, by era asked for and era spoken. */
   readonly spawns: Readonly<Record<string, number>>;
   readonly load: ReturnType<typeof machineLoad>;
+  readonly goals: readonly Verdict[];
   readonly missed: readonly string[];
 }
 
 /** How long until servers are ready: all handshakes done and all tools listed. */
-export async function benchStart({ rounds = 5 }: { readonly rounds?: number } = {}): Promise<StartResult> {
+export async function benchStart({
+  rounds = START_ROUNDS,
+}: { readonly rounds?: number } = {}): Promise<StartResult> {
   const before = machineLoad();
   await engineReady(2, {});
-  const rows: StartRow[] = [];
+  const judged: Judged[] = [];
   for (const { what, count, settings, floor } of CASES) {
     const engine: number[] = [];
     const servers: number[] = [];
     const bare: number[] = [];
-    // 32 starts keep the machine busy for seconds; fewer rounds say enough.
-    for (let round = 0; round < (count > 8 ? Math.min(3, rounds) : rounds); round += 1) {
+    for (let round = 0; round < (count > 8 ? Math.min(ROUNDS_OF_MANY, rounds) : rounds); round += 1) {
       // Which goes first changes, so that neither always finds the warmer machine.
       if (round % 2 === 0) bare.push(await bareReady(count, settings));
       const ready = await engineReady(count, settings);
@@ -54,23 +72,25 @@ export async function benchStart({ rounds = 5 }: { readonly rounds?: number } = 
       servers.push(ready.medianMs);
       if (round % 2 === 1) bare.push(await bareReady(count, settings));
     }
-    rows.push(rowOf(what, engine, servers, bare, floor));
+    judged.push({ row: rowOf(what, engine, servers, bare), floor });
   }
-  rows.push(await besideHanging(rounds), ...(await limited(Math.min(3, rounds))));
+  judged.push(await besideHanging(rounds), ...(await limited(Math.min(ROUNDS_OF_MANY, rounds))));
   const spawns = await spawnsPerEra();
+  const goals = [
+    ...judged.flatMap(({ row, floor }) =>
+      floor === undefined ? [] : [verdict(`${row.what}, ratio`, row.ratio, '≤', floor)],
+    ),
+    ...Object.entries(spawns).map(([what, count]) =>
+      verdict(`processes for one server, ${what}`, spreadOf([count]), '≤', 1),
+    ),
+  ];
   return {
-    rows,
+    rows: judged.map(({ row }) => row),
     recovery: await recovery(rounds),
     spawns,
     load: before,
-    missed: [
-      ...rows
-        .filter((row) => row.floor !== undefined && row.ratio > row.floor)
-        .map((row) => `${row.what}: ${row.ratio.toFixed(2)} > ${row.floor}`),
-      ...Object.entries(spawns)
-        .filter(([, count]) => count !== 1)
-        .map(([what, count]) => `${what}: ${count} processes for one server`),
-    ],
+    goals,
+    missed: missedOf(goals),
   };
 }
 
@@ -98,15 +118,14 @@ const CASES: ReadonlyArray<{
   { what: 'cold start of 32 servers', count: 32, settings: {} },
 ];
 
-function rowOf(what: string, engine: number[], servers: number[], bare: number[], floor?: number): StartRow {
+function rowOf(what: string, engine: number[], servers: number[], against: number[]): StartRow {
   return {
     what,
-    engineMs: median(engine),
-    medianServerMs: median(servers),
-    bareMs: median(bare),
-    // Each round against its own neighbour: the load of a shared machine changes from one to the next.
-    ratio: median(engine.map((value, i) => value / (bare[i] ?? Number.NaN))),
-    floor,
+    rounds: engine.length,
+    engineMs: spreadOf(engine),
+    medianServerMs: spreadOf(servers),
+    againstMs: spreadOf(against),
+    ratio: spreadOf(engine.map((value, i) => value / (against[i] ?? Number.NaN))),
   };
 }
 
@@ -149,7 +168,7 @@ async function engineReady(
 }
 
 /** Seven of eight servers, the eighth good or never answering: from the start until a tool of each of the seven has answered. */
-async function besideHanging(rounds: number): Promise<StartRow> {
+async function besideHanging(rounds: number): Promise<Judged> {
   const alone: number[] = [];
   const beside: number[] = [];
   const used = async (hanging: boolean): Promise<number> => {
@@ -169,17 +188,12 @@ async function besideHanging(rounds: number): Promise<StartRow> {
     beside.push(await used(true));
     if (round % 2 === 1) alone.push(await used(false));
   }
-  return rowOf(
-    '7 servers beside one that never answers (against: one that does)',
-    beside,
-    beside,
-    alone,
-    HANGING_FLOOR,
-  );
+  const what = '7 servers beside one that never answers (against: one that does)';
+  return { row: rowOf(what, beside, beside, alone), floor: HANGING_FLOOR };
 }
 
 /** A few at a time, as the engine does by itself, against all at once. */
-async function limited(rounds: number): Promise<readonly StartRow[]> {
+async function limited(rounds: number): Promise<readonly Judged[]> {
   const few: Array<{ allMs: number; medianMs: number }> = [];
   const all: Array<{ allMs: number; medianMs: number }> = [];
   const unlimited = async (): Promise<void> => {
@@ -192,15 +206,11 @@ async function limited(rounds: number): Promise<readonly StartRow[]> {
   }
   const [fewAll, allAll] = [few.map((r) => r.allMs), all.map((r) => r.allMs)];
   const [fewMedian, allMedian] = [few.map((r) => r.medianMs), all.map((r) => r.medianMs)];
+  const total = `${MANY} servers, a few at a time (against: all at once)`;
+  const middle = `${MANY} servers, a few at a time, the median server (at most ${LIMITED_MEDIAN_FLOOR} of all at once)`;
   return [
-    rowOf(
-      `${MANY} servers, a few at a time (against: all at once)`,
-      fewAll,
-      fewMedian,
-      allAll,
-      LIMITED_FLOOR,
-    ),
-    rowOf('the same, the median server', fewMedian, fewMedian, allMedian, LIMITED_MEDIAN_FLOOR),
+    { row: rowOf(total, fewAll, fewMedian, allAll), floor: LIMITED_FLOOR },
+    { row: rowOf(middle, fewMedian, fewMedian, allMedian), floor: LIMITED_MEDIAN_FLOOR },
   ];
 }
 
@@ -257,33 +267,16 @@ async function recovery(rounds: number): Promise<StartResult['recovery']> {
     connected.push((await again) - killed);
     await engine.stop();
   }
-  return { backoffMs: median(waited), connectedMs: median(connected), callMs: median(answered) };
+  return { backoffMs: spreadOf(waited), connectedMs: spreadOf(connected), callMs: spreadOf(answered) };
 }
 
-export function printStart({ rows, recovery, spawns, load, missed }: StartResult): string {
-  const head = [
-    'ready: handshake and tools listed',
-    'engine ms',
-    'median server ms',
-    'bare ms',
-    'ratio',
-    'floor',
-  ];
-  const body = rows.map((row) => [
-    row.what,
-    ms(row.engineMs),
-    ms(row.medianServerMs),
-    ms(row.bareMs),
-    row.ratio.toFixed(2),
-    row.floor === undefined ? '' : `≤ ${row.floor}`,
-  ]);
+export function printStart({ rows, recovery, load, goals, missed }: StartResult): string {
   return [
-    `start (load ${load.load1} on ${load.cores} cores)`,
-    table([head, ...body]),
-    `kill -9: Connected again after ${ms(recovery.connectedMs)} ms, a call made at once answers after ${ms(recovery.callMs)} ms, of which ${ms(recovery.backoffMs)} ms are the backoff`,
-    `processes per server: ${Object.entries(spawns)
-      .map(([what, count]) => `${what}: ${count}`)
-      .join('; ')}`,
+    `start (load ${load.load1} on ${load.cores} cores; medians and the least and most of the rounds)`,
+    table([START_HEAD, ...rows.map(startCells)]),
+    recoverySentence(recovery),
+    '',
+    verdictTable(goals),
     ...missed.map((line) => `MISSED ${line}`),
   ].join('\n');
 }

@@ -1,0 +1,41 @@
+/** What the figures of `lists.mjs`, `cold.mjs` and `reads.mjs` are, for tables. Those of layers and picks say it themselves. */
+const LABELS: Readonly<Record<string, string>> = {
+  connectMs: 'connecting all servers, ms',
+  connectCpuMs: 'connecting all servers, CPU ms',
+  coldMs: 'cold (connected, nothing listed yet), ms',
+  coldCpuMs: 'cold (connected, nothing listed yet), CPU ms',
+  coldStallMs: 'cold (connected, nothing listed yet): longest standstill, ms',
+  startMs: 'start and first list, ms',
+  startCpuMs: 'start and first list, CPU ms',
+  startStallMs: 'start and first list: longest standstill, ms',
+  firstMs: 'every server asked again, the first time, ms',
+  firstCpuMs: 'every server asked again, the first time, CPU ms',
+  firstStallMs: 'every server asked again, the first time: longest standstill, ms',
+  refreshMs: 'every server asked again, later (median of five), ms',
+  refreshCpuMs: 'every server asked again, later (median of five), CPU ms',
+  refreshStallMs: 'every server asked again, later (median of five): longest standstill, ms',
+  knownMs: 'nothing has changed, ms',
+  changeMs: 'one list changed: told until known (25 ms of it are waiting for more changes), ms',
+  changeCpuMs: 'one list changed: told until known, CPU ms',
+  afterChangeMs: 'first list after one change, ms',
+  afterChangeCpuMs: 'first list after one change, CPU ms',
+  compiled: 'schemas compiled',
+  bytes: 'bytes of JSON',
+  tokens: 'tokens, about (bytes / 4)',
+  readUs: 'read of a resource, µs',
+  cachedReadUs: 'the same from the cache, µs',
+  coalescedUs: 'the same 1 000 times at once, CPU µs each',
+  askedOf1000: 'of which the server was asked',
+  fanOut100Ms: 'fan-out to 100 servers, ms',
+  fanOutRowUs: 'fan-out to 100 servers, CPU µs a row',
+  batchedMs: '100 calls over stdio as a batch, ms',
+  batchedCpuUs: '100 calls over stdio as a batch, CPU µs each',
+  togetherMs: '100 calls over stdio at once, ms',
+  togetherCpuUs: '100 calls over stdio at once, CPU µs each',
+  oneByOneMs: '100 calls over stdio one by one, ms',
+  oneByOneCpuUs: '100 calls over stdio one by one, CPU µs each',
+};
+
+export function insideLabel(what: string): string {
+  return LABELS[what] ?? what;
+}
