@@ -6,6 +6,7 @@ import type { RequestId, RpcMessage } from '../../core/json-rpc.ts';
 import type { Limits } from '../../core/limits.ts';
 import { fromSdk } from '../errors.ts';
 import type { Channel, ChannelReceiver, SendOptions } from '../wire/channel.ts';
+import { DROPS_TOLD_MS, NOTIFICATIONS_DROPPED, TokenBucket } from '../wire/inbound.ts';
 import { answeredId, faultOf } from './parsed-message.ts';
 import type { SdkSendOptions, SdkTransport } from './sdk-transport.ts';
 import { endsWithin } from './within.ts';
@@ -43,7 +44,10 @@ class CustomChannel implements Channel {
   readonly kind = 'custom';
   readonly #options: CustomChannelOptions;
   readonly #server: string;
-  readonly #notifications: RateLimit;
+  /** The transport has parsed them already; this keeps them from going further. */
+  readonly #notifications: TokenBucket;
+  #dropped = 0;
+  #dropsToldAt = -Infinity;
   #transport: SdkTransport | undefined;
   #receiver: ChannelReceiver | undefined;
   /** Requests with a response stream of their own, and what ends it. */
@@ -59,7 +63,10 @@ class CustomChannel implements Channel {
   constructor(options: CustomChannelOptions) {
     this.#options = options;
     this.#server = options.server;
-    this.#notifications = new RateLimit(options.limits, options.clock);
+    const { limits, clock } = options;
+    this.#notifications = new TokenBucket(limits.notificationsPerSecond, limits.notificationBurst, () =>
+      clock.now(),
+    );
   }
 
   get streamPerRequest(): boolean {
@@ -269,24 +276,30 @@ class CustomChannel implements Channel {
       return;
     }
     const known = message as RpcMessage;
-    if ('method' in known && !('id' in known) && !this.#notifications.take()) {
-      const dropped = this.#notifications.dropped;
-      if ((dropped & (dropped - 1)) === 0) {
-        this.#receiver?.onOddity(
-          this.#error(
-            'limit_exceeded',
-            `too many notifications: ${dropped} dropped so far (limits \`notificationsPerSecond\`, \`notificationBurst\`)`,
-            {
-              delivery: 'answered',
-            },
-          ),
-        );
+    if ('method' in known && !('id' in known)) {
+      if (this.#notifications.empty) {
+        this.#drop();
+        return;
       }
-      return;
+      this.#notifications.take();
     }
     const id = answeredId(known);
     if (id !== undefined) this.#streams.delete(id);
     this.#receiver?.onMessage(known);
+  }
+
+  #drop(): void {
+    this.#dropped += 1;
+    const now = this.#options.clock.now();
+    if ((this.#dropped & (this.#dropped - 1)) !== 0 && now - this.#dropsToldAt < DROPS_TOLD_MS) return;
+    this.#dropsToldAt = now;
+    const detail = `too many notifications: ${this.#dropped} dropped so far (limits \`notificationsPerSecond\`, \`notificationBurst\`)`;
+    this.#receiver?.onOddity(
+      this.#error('limit_exceeded', detail, {
+        delivery: 'answered',
+        data: { reason: NOTIFICATIONS_DROPPED },
+      }),
+    );
   }
 
   #onError(error: unknown): void {
@@ -342,35 +355,4 @@ async function goodbye(transport: SdkTransport): Promise<void> {
     await Promise.resolve(terminateSession.call(transport)).catch(() => {});
   }
   await transport.close();
-}
-
-/** Notifications per second, with a burst. The transport has parsed them already; this keeps them from going further. */
-class RateLimit {
-  readonly #rate: number;
-  readonly #burst: number;
-  readonly #clock: Clock;
-  #tokens: number;
-  #at: number;
-  dropped = 0;
-
-  constructor(limits: CustomChannelOptions['limits'], clock: Clock) {
-    this.#rate = limits.notificationsPerSecond;
-    this.#burst = limits.notificationBurst;
-    this.#clock = clock;
-    this.#tokens = this.#burst;
-    this.#at = clock.now();
-  }
-
-  take(): boolean {
-    if (this.#rate === Infinity) return true;
-    const now = this.#clock.now();
-    this.#tokens = Math.min(this.#burst, this.#tokens + ((now - this.#at) * this.#rate) / 1000);
-    this.#at = now;
-    if (this.#tokens < 1) {
-      this.dropped += 1;
-      return false;
-    }
-    this.#tokens -= 1;
-    return true;
-  }
 }
