@@ -42,7 +42,10 @@ export async function earlyLists(
   kind: ListKind,
   cancellation: Cancellation,
 ): Promise<void> {
-  await unless(cancellation, Promise.all(servers.map((server) => earlyList(server, kind))));
+  await unless(
+    cancellation,
+    Promise.all(servers.map((server) => earlyList(server, kind) ?? Promise.resolve())),
+  );
 }
 
 function earlyList(server: Server, kind: ListKind): Promise<void> | undefined {

@@ -25,7 +25,7 @@ export interface PinnedTools {
   /** The same as the error that it is; `offered`: what the replica that would get it offers, which may be something else. */
   readonly refusal: Refusal;
   /** What tools are, by their names. */
-  fingerprints(tools: readonly Json[]): Fingerprints;
+  readonly fingerprints: (tools: readonly Json[]) => Fingerprints;
   approve(pinned: string, tool: string | undefined): void;
   forget(pinned: string): void;
 }

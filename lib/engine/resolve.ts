@@ -101,7 +101,7 @@ export function seenAmong(request: Request, view: View, sight: Sight | undefined
   const keep = (answers: readonly boolean[]): void => {
     facts.among = there.filter((_, i) => !answers[i]);
   };
-  if (hidden.some(isThenable)) return Promise.all(hidden).then(keep);
+  if (hidden.some(isThenable)) return Promise.all(hidden.map((answer) => Promise.resolve(answer))).then(keep);
   keep(hidden as readonly boolean[]);
   return undefined;
 }
