@@ -10,6 +10,7 @@ import { distribution, svgOf } from './svg.ts';
 import { table } from './table.ts';
 import { simulateEngine } from './through-engine.ts';
 import { UsageError } from './usage-error.ts';
+import { recommend } from './recommend.ts';
 import { WORKLOADS, type Workload } from './workloads.ts';
 
 export interface CompareOptions {
@@ -41,10 +42,22 @@ export interface ComparedStrategy {
   readonly p999: number;
   /** Share of the requests answered, and in time where there is a deadline. */
   readonly goodput: number;
+  /** Requests that ended so, over the seeds. */
+  readonly failed: number;
+  readonly late: number;
+  readonly rejected: number;
   readonly attemptsPerRequest: number;
   readonly hitRate: number;
   readonly imbalance: number;
   readonly maxQueue: number;
+  /** Slot time of attempts that gave nobody an answer, as a share of `busyMs`. */
+  readonly wasted: number;
+  /** Slot time of all servers, milliseconds a run. */
+  readonly busyMs: number;
+  /** The worst of the seeds: |L − λW| / λW. */
+  readonly littleError: number;
+  /** Mean latency of the last quarter of a run over that of the first; far above 1: it cannot keep up. */
+  readonly drift: number;
   /** Nanoseconds of one pick, measured on this machine; not part of the hashes. */
   readonly pickNs: number;
   /** One hash of the event log per seed. */
@@ -52,6 +65,8 @@ export interface ComparedStrategy {
 }
 
 export interface Comparison {
+  readonly title: string;
+  readonly seeds: readonly number[];
   readonly strategies: readonly ComparedStrategy[];
   readonly table: string;
   /** Cumulative distribution of the latencies. */
@@ -89,6 +104,7 @@ export async function compareEngines(
 
 interface Question {
   readonly title: string;
+  readonly hasDeadline: boolean;
   readonly replicas: number;
   readonly seeds: readonly number[];
   readonly contenders: readonly {
@@ -100,14 +116,19 @@ interface Question {
 
 function questionOf(options: CompareOptions): Question {
   const { replicas, seeds = [1, 2, 3], clients, requests } = options;
-  if (!Number.isInteger(replicas) || replicas < 1) {
-    throw new UsageError(`--replicas must be a whole number of at least 1, not ${replicas}`);
+  for (const [name, value] of Object.entries({ replicas, requests, clients })) {
+    if (value === undefined && name !== 'replicas') continue;
+    if (!Number.isInteger(value) || value! < 1)
+      throw new UsageError(`--${name} must be a whole number of at least 1, not ${value}`);
   }
+  if (seeds.length === 0 || !seeds.every(Number.isInteger))
+    throw new UsageError(`the seeds must be whole numbers, at least one, not [${seeds.join(', ')}]`);
   const workload = workloadOf(options.workload);
   const base = workload.of(replicas);
-  const name = typeof options.workload === 'string' ? options.workload : 'own workload';
+  const name = typeof options.workload === 'string' ? `${options.workload}, ` : '';
   return {
-    title: `${name}, ${replicas} replicas: ${workload.about}`,
+    title: `${name}${replicas} replicas: ${workload.about}`,
+    hasDeadline: base.deadlineMs !== undefined,
     replicas,
     seeds,
     contenders: Object.entries(makersOf(options.strategies)).map(([label, strategy]) => ({
@@ -124,7 +145,7 @@ function questionOf(options: CompareOptions): Question {
 }
 
 function answerOf(
-  { title, replicas, contenders }: Question,
+  { title, hasDeadline, replicas, seeds, contenders }: Question,
   answers: readonly (readonly Result[])[],
 ): Comparison {
   const rows = contenders.map(({ name, strategy }, i) =>
@@ -132,10 +153,12 @@ function answerOf(
   );
   const lines = contenders.map(({ name }, i) => distribution(name, answers[i]![0]!.latencies));
   return {
+    title,
+    seeds,
     strategies: rows,
     table: tableOf(rows),
     svg: svgOf({ title, x: 'latency, ms', y: 'share answered', logX: true, lines }),
-    recommendation: recommend(rows),
+    recommendation: recommend(rows, hasDeadline),
   };
 }
 
@@ -157,10 +180,14 @@ export function makersOf(strategies: CompareOptions['strategies']): Record<strin
   const makers = Object.fromEntries(
     Object.entries(given).map(([label, by]): [string, StrategyMaker] => {
       if (typeof by !== 'string') return [label, by];
-      if (!(STRATEGY_NAMES as readonly string[]).includes(by)) {
-        throw new UsageError(`there is no strategy "${by}"; there are ${STRATEGY_NAMES.join(', ')}`);
+      const name = by.trim();
+      if (!(STRATEGY_NAMES as readonly string[]).includes(name)) {
+        throw new UsageError(`there is no strategy "${name}"; there are ${STRATEGY_NAMES.join(', ')}`);
       }
-      return [label, (reporter) => strategyByName(by, by === 'prequal' ? { loadReporter: reporter } : {})];
+      return [
+        label.trim(),
+        (reporter) => strategyByName(name, name === 'prequal' ? { loadReporter: reporter } : {}),
+      ];
     }),
   );
   if (Object.keys(makers).length === 0) throw new UsageError('--strategies names no strategy');
@@ -169,6 +196,7 @@ export function makersOf(strategies: CompareOptions['strategies']): Record<strin
 
 function summary(name: string, results: readonly Result[], pickNs: number): ComparedStrategy {
   const over = (of: (r: Result) => number): number => mean(results.map(of));
+  const sum = (of: (r: Result) => number): number => results.reduce((all, r) => all + of(r), 0);
   return {
     name,
     mean: over((r) => r.mean),
@@ -179,10 +207,17 @@ function summary(name: string, results: readonly Result[], pickNs: number): Comp
     p99Deviation: deviation(results.map((r) => r.p99)),
     p999: over((r) => r.p999),
     goodput: over((r) => r.goodput),
+    failed: sum((r) => r.failed),
+    late: sum((r) => r.late),
+    rejected: sum((r) => r.rejected),
     attemptsPerRequest: over((r) => r.attemptsPerRequest),
     hitRate: over((r) => r.hitRate),
     imbalance: over((r) => r.imbalance),
     maxQueue: Math.max(...results.map((r) => r.maxQueue)),
+    wasted: over((r) => r.wasted),
+    busyMs: over((r) => r.busyMs),
+    littleError: Math.max(...results.map((r) => r.littleError)),
+    drift: over((r) => r.drift),
     pickNs,
     logHashes: results.map((r) => r.logHash),
   };
@@ -200,6 +235,8 @@ function tableOf(rows: readonly ComparedStrategy[]): string {
     'p99.9',
     'good %',
     'att/req',
+    'wasted %',
+    'drift',
     'hit %',
     'busiest',
     'queue',
@@ -219,6 +256,8 @@ function tableOf(rows: readonly ComparedStrategy[]): string {
       digits(r.p999),
       (r.goodput * 100).toFixed(2),
       r.attemptsPerRequest.toFixed(3),
+      (r.wasted * 100).toFixed(1),
+      Number.isNaN(r.drift) ? '–' : r.drift.toFixed(2),
       Number.isNaN(r.hitRate) ? '–' : (r.hitRate * 100).toFixed(1),
       r.imbalance.toFixed(2),
       String(r.maxQueue),
@@ -226,42 +265,4 @@ function tableOf(rows: readonly ComparedStrategy[]): string {
       r.logHashes[0]!,
     ]),
   );
-}
-
-/** Errors count first: an answer that does not come is not fast. */
-const GOOD_ENOUGH = 0.001;
-
-function recommend(rows: readonly ComparedStrategy[]): string {
-  const most = Math.max(...rows.map((r) => r.goodput));
-  const good = rows.filter((r) => r.goodput >= most - GOOD_ENOUGH).sort((a, b) => a.p99 - b.p99);
-  const best = good[0]!;
-  const parts: string[] = [];
-  const rivals = good
-    .slice(1)
-    .filter((r) => r.p99 - best.p99 <= 2 * Math.hypot(r.p99Deviation, best.p99Deviation));
-  if (rows.length === 1)
-    return `Only ${best.name} was run: p99 ${digits(best.p99)} ms, mean ${digits(best.mean)} ms.`;
-  parts.push(
-    `Use ${best.name}: p99 ${digits(best.p99)} ms, mean ${digits(best.mean)} ms, ${(best.goodput * 100).toFixed(2)} % answered in time.`,
-  );
-  if (rivals.length > 0) {
-    parts.push(
-      `Within two standard deviations of it, so no worse as far as this run can tell: ${rivals.map((r) => r.name).join(', ')}.`,
-    );
-  }
-  const last = [...rows].sort((a, b) => b.p99 - a.p99)[0]!;
-  if (last !== best) parts.push(`${last.name} has a p99 ${(last.p99 / best.p99).toFixed(1)} times as high.`);
-  const losing = rows.filter((r) => r.goodput < most - GOOD_ENOUGH);
-  if (losing.length > 0) {
-    parts.push(
-      `Passed over because fewer requests were answered: ${losing.map((r) => `${r.name} (${(r.goodput * 100).toFixed(2)} %)`).join(', ')}.`,
-    );
-  }
-  const hits = [...rows].sort((a, b) => b.hitRate - a.hitRate)[0]!;
-  if (!Number.isNaN(hits.hitRate) && hits !== best) {
-    parts.push(
-      `Most cache hits has ${hits.name} (${(hits.hitRate * 100).toFixed(1)} %), if a miss costs others more than it costs the server.`,
-    );
-  }
-  return parts.join(' ');
 }

@@ -10,6 +10,28 @@ export interface Happening {
 const turn = (): Promise<void> => new Promise((resolve) => void setImmediate(resolve));
 const WALL_TIME_START = Date.UTC(2026, 0, 1);
 
+/** The log of one run: a hash, and how many events are in it. */
+interface Log {
+  hash: number;
+  logged: number;
+}
+
+/** The logs of the runs since `open`, in the order in which they began: one hash says whether all of them were the same. */
+export const ledger = {
+  logs: undefined as Log[] | undefined,
+  open(): void {
+    ledger.logs = [];
+  },
+  /** Undefined: nothing was logged. */
+  close(): string | undefined {
+    const logs = ledger.logs?.filter(({ logged }) => logged > 0) ?? [];
+    ledger.logs = undefined;
+    return logs.length === 0 ? undefined : hexOf(hash32(logs.map(({ hash }) => hexOf(hash)).join()));
+  },
+};
+
+const hexOf = (hash: number): string => (hash >>> 0).toString(16).padStart(8, '0');
+
 /**
  * Virtual time in milliseconds: a binary heap ordered by (time, sequence), so that what is planned for one moment happens
  * in the order of planning. It is the `Clock` of everything under test. The log of events is kept as a hash: two runs
@@ -23,12 +45,12 @@ export class Kernel implements Clock {
   #at = new Float64Array(1_024);
   #sequence = new Float64Array(1_024);
   readonly #what: Happening[] = [];
-  #hash = 0x811c9dc5;
-  #logged = 0;
+  readonly #log: Log = { hash: 0x811c9dc5, logged: 0 };
   #promised = false;
 
   constructor(seed: number) {
     this.seed = seed;
+    ledger.logs?.push(this.#log);
   }
 
   now(): number {
@@ -125,19 +147,20 @@ export class Kernel implements Clock {
 
   /** Adds to the log what happened now to whom. */
   log(what: number, whom: number): void {
-    this.#logged++;
+    const log = this.#log;
+    log.logged++;
     // A microsecond is as fine as the log is.
     const time = Math.floor(this.#now * 1_000) | 0;
-    this.#hash = Math.imul(this.#hash ^ time, 0x01000193);
-    this.#hash = Math.imul(this.#hash ^ (this.#hash >>> 15) ^ (what + 31 * whom), 0x01000193);
+    const hash = Math.imul(log.hash ^ time, 0x01000193);
+    log.hash = Math.imul(hash ^ (hash >>> 15) ^ (what + 31 * whom), 0x01000193);
   }
 
   get logHash(): string {
-    return (this.#hash >>> 0).toString(16).padStart(8, '0');
+    return hexOf(this.#log.hash);
   }
 
   get logged(): number {
-    return this.#logged;
+    return this.#log.logged;
   }
 
   #take(): Happening {

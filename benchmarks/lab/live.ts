@@ -10,7 +10,6 @@ import { type Result, mean, quantile } from './metrics.ts';
 import type { Arrival } from './scenario.ts';
 import { simulate } from './simulate.ts';
 import { exponential, poisson } from './sizes.ts';
-import { table } from './table.ts';
 
 /** At most 8 processes, work of 20 ms and more, at most 500 calls a second: else two cores are what is measured (§4.5). */
 const SPEEDS = [1, 1, 1, 1, 0.25] as const;
@@ -39,108 +38,142 @@ interface Measured {
   readonly lagMs: number;
 }
 
+/** A figure over the clean runs. */
+export interface Range {
+  readonly median: number;
+  readonly min: number;
+  readonly max: number;
+}
+
+/** One strategy, in milliseconds; simulated is the median over the same seeds. */
+export interface LiveRow {
+  readonly name: string;
+  readonly runs: number;
+  readonly simulated: Readonly<Record<Column, number>>;
+  readonly measured: Readonly<Record<Column, Range>>;
+  /** Busy share of the machine, 0 … 1. */
+  readonly cpu: Range;
+  /** p99 of what our event loop came too late. */
+  readonly lagMs: Range;
+}
+
+export interface LiveOutcome {
+  readonly findings: readonly Finding[];
+  readonly rows: readonly LiveRow[];
+  /** Every strategy had its clean runs. */
+  readonly isComplete: boolean;
+}
+
+const COLUMNS = ['mean', 'p90', 'p99'] as const;
+type Column = (typeof COLUMNS)[number];
+
+/** By how much they may differ (§4.5). Means and their order are judged; tails are shown: three runs say little about them. */
+const BOUNDS: Readonly<Record<Column, number>> = { mean: 0.1, p90: 0.1, p99: 0.2 };
+
 /** The same trace through real processes and through the simulator. */
-export async function live({ requests, repetitions, tries, say }: LiveOptions): Promise<readonly Finding[]> {
+export async function live({ requests, repetitions, tries, say }: LiveOptions): Promise<LiveOutcome> {
   const trace = traceOf(requests);
   const clean = new Map<string, Measured[]>(STRATEGIES.map((name) => [name, []]));
-  const seedOf = (name: string): number => clean.get(name)!.length + 1;
   // Interleaved: what changes on the machine meanwhile meets all strategies.
   for (let round = 0; round < tries; round++) {
     for (const name of STRATEGIES) {
-      if (clean.get(name)!.length >= repetitions) continue;
-      const measured = await measure(name, trace, seedOf(name));
+      const runs = clean.get(name)!;
+      if (runs.length >= repetitions) continue;
+      const measured = await measure(name, trace, runs.length + 1);
       const ok = measured.cpu <= MAX_CPU && measured.lagMs <= MAX_LAG_MS;
       say(
         `${name}: mean ${digits(measured.mean)} ms, p99 ${digits(measured.p99)} ms; CPU ${(measured.cpu * 100).toFixed(0)} %, lag p99 ${measured.lagMs.toFixed(1)} ms${ok ? '' : ': discarded, the machine is loaded'}`,
       );
-      if (ok) clean.get(name)!.push(measured);
+      if (ok) runs.push(measured);
     }
   }
-  // Chance is the same as in the clean runs: where round robin begins alone decides a quarter of its mean.
-  const model = (name: string): Result[] =>
-    Array.from({ length: repetitions }, (_, i) =>
-      simulate(
-        {
-          servers: SPEEDS.map((speed) => ({ speed })),
-          strategy: () => strategyByName(name),
-          trace,
-          warmUp: 0,
-        },
-        i + 1,
-      ),
-    );
-  const simulated = STRATEGIES.map((name) => {
-    const results = model(name);
-    const median = (of: (r: Result) => number): number =>
-      quantile(
-        results.map(of).sort((x, y) => x - y),
-        0.5,
-      );
-    return { mean: median((r) => r.mean), p90: median((r) => r.p90), p99: median((r) => r.p99) };
-  });
-  const middle = (name: string, of: (m: Measured) => number): number =>
-    quantile(
-      clean
-        .get(name)!
-        .map(of)
-        .sort((a, b) => a - b),
-      0.5,
-    );
-  say(
-    table(
-      [
-        'strategy',
-        'mean simulated',
-        'measured',
-        'p90 simulated',
-        'measured',
-        'p99 simulated',
-        'measured',
-        'clean runs',
-      ],
-      STRATEGIES.map((name, i) => [
-        name,
-        digits(simulated[i]!.mean),
-        digits(middle(name, (m) => m.mean)),
-        digits(simulated[i]!.p90),
-        digits(middle(name, (m) => m.p90)),
-        digits(simulated[i]!.p99),
-        digits(middle(name, (m) => m.p99)),
-        `${clean.get(name)!.length} of ${repetitions}`,
-      ]),
-    ),
-  );
   const missing = STRATEGIES.filter((name) => clean.get(name)!.length < repetitions);
   if (missing.length > 0) {
-    return [
-      holds(
-        'clean runs',
-        `${repetitions} each`,
-        `too few of ${missing.join(', ')}: the machine is loaded`,
-        false,
-      ),
-    ];
+    const why = `too few of ${missing.join(', ')}: the machine is loaded`;
+    return {
+      findings: [holds('clean runs', `${repetitions} each`, why, false)],
+      rows: [],
+      isComplete: false,
+    };
   }
-  const measured = STRATEGIES.map((name) => middle(name, (m) => m.mean));
-  const order = (values: readonly number[]): string =>
-    [...STRATEGIES.keys()]
-      .sort((a, b) => values[a]! - values[b]!)
-      .map((i) => STRATEGIES[i])
+  const rows = STRATEGIES.map((name) => rowOf(name, trace, clean.get(name)!));
+  return { findings: judged(rows), rows, isComplete: true };
+}
+
+function rowOf(name: string, trace: readonly Arrival[], runs: readonly Measured[]): LiveRow {
+  // Chance is the same as in the clean runs: where round robin begins alone decides a quarter of its mean.
+  const results = runs.map((_, i): Result =>
+    simulate(
+      { servers: SPEEDS.map((speed) => ({ speed })), strategy: () => strategyByName(name), trace, warmUp: 0 },
+      i + 1,
+    ),
+  );
+  const columns = <T>(of: (column: Column) => T): Record<Column, T> => ({
+    mean: of('mean'),
+    p90: of('p90'),
+    p99: of('p99'),
+  });
+  return {
+    name,
+    runs: runs.length,
+    simulated: columns((column) => rangeOf(results.map((r) => r[column])).median),
+    measured: columns((column) => rangeOf(runs.map((m) => m[column]))),
+    cpu: rangeOf(runs.map(({ cpu }) => cpu)),
+    lagMs: rangeOf(runs.map(({ lagMs }) => lagMs)),
+  };
+}
+
+function rangeOf(values: readonly number[]): Range {
+  const sorted = [...values].sort((a, b) => a - b);
+  return { median: quantile(sorted, 0.5), min: sorted[0]!, max: sorted.at(-1)! };
+}
+
+function judged(rows: readonly LiveRow[]): Finding[] {
+  const order = (of: (row: LiveRow) => number): string =>
+    [...rows]
+      .sort((a, b) => of(a) - of(b))
+      .map(({ name }) => name)
       .join(' < ');
-  const inTheory = order(simulated.map((r) => r.mean));
+  const [inTheory, inFact] = [order((r) => r.simulated.mean), order((r) => r.measured.mean.median)];
   return [
-    ...STRATEGIES.map((name, i) => near(`${name} mean`, simulated[i]!.mean, measured[i]!, 0.1)),
-    holds('order of the means', inTheory, order(measured), inTheory === order(measured)),
+    ...rows.map((r) => near(`${r.name} mean`, r.simulated.mean, r.measured.mean.median, BOUNDS.mean)),
+    holds('order of the means', inTheory, inFact, inTheory === inFact),
   ];
+}
+
+/** As Markdown: simulated beside measured, with what the machine was doing. */
+export function liveTable(rows: readonly LiveRow[]): string {
+  const head = [
+    'strategy',
+    ...COLUMNS.flatMap((c) => [`${c} simulated`, `${c} measured (min–max)`, 'off, of allowed']),
+  ];
+  const lines = rows.map((row) => [
+    row.name,
+    ...COLUMNS.flatMap((column) => {
+      const [simulated, { median, min, max }] = [row.simulated[column], row.measured[column]];
+      const off = `${((median / simulated - 1) * 100).toFixed(1)} of ±${BOUNDS[column] * 100} %`;
+      return [digits(simulated), `${digits(median)} (${digits(min)}–${digits(max)})`, off];
+    }),
+    `${(row.cpu.median * 100).toFixed(0)} % (${(row.cpu.min * 100).toFixed(0)}–${(row.cpu.max * 100).toFixed(0)})`,
+    `${row.lagMs.median.toFixed(1)} (${row.lagMs.min.toFixed(1)}–${row.lagMs.max.toFixed(1)})`,
+  ]);
+  const columns = [...head, 'CPU', 'lag p99, ms'];
+  return [
+    'Milliseconds; medians over the clean runs. Only means are judged, tails are for information.',
+    '',
+    `| ${columns.join(' | ')} |`,
+    `|${columns.map(() => '---').join('|')}|`,
+    ...lines.map((cells) => `| ${cells.join(' | ')} |`),
+  ].join('\n');
 }
 
 function traceOf(requests: number): readonly Arrival[] {
   const random = seededRandom(45);
   const size = exponential(MEAN_MS);
-  const gaps = poisson((RHO * SPEEDS.reduce((sum, s) => sum + s, 0)) / MEAN_MS);
+  const gap = poisson((RHO * SPEEDS.reduce((sum, s) => sum + s, 0)) / MEAN_MS)(random);
   let at = 0;
   return Array.from({ length: requests }, () => {
-    at += gaps(random);
+    at += gap();
     return { at, size: size(random) };
   });
 }

@@ -23,14 +23,14 @@ export class LoadHistory {
   }
 
   estimate(inFlight: number): number {
+    const load = this.#load;
     let nearest = Infinity;
-    let found: number[] = [];
-    for (let i = 0; i < this.#load.length; i++) {
-      const distance = Math.abs(this.#load[i]! - inFlight);
-      if (distance > nearest) continue;
-      if (distance < nearest) found = [];
-      nearest = distance;
-      found.push(this.#latency[i]!);
+    for (let i = 0; i < load.length && nearest > 0; i++) {
+      nearest = Math.min(nearest, Math.abs(load[i]! - inFlight));
+    }
+    const found: number[] = [];
+    for (let i = 0; i < load.length; i++) {
+      if (Math.abs(load[i]! - inFlight) === nearest) found.push(this.#latency[i]!);
     }
     return found.length === 0
       ? 0

@@ -4,56 +4,38 @@
  *   npm run lab -- validate | behaviours | compare | live | replay | mutants   (--help says more)
  */
 import { fileURLToPath } from 'node:url';
-import { parseArgs } from 'node:util';
 import { isTroupeError } from '../../lib/core/errors.ts';
 import { BEHAVIOURS } from './behaviours.ts';
-import { dipCurves } from './behaviours/faults.ts';
 import { type Comparison, compare, compareEngines } from './compare.ts';
-import { judge, verdictTable, wordOf } from './experiments.ts';
+import { SIMULATED, type Verdict, judge, verdictTable, wordOf } from './experiments.ts';
 import { type Experiment, FULL, type Lab, QUICK } from './lab.ts';
-import { live } from './live.ts';
+import { runLive } from './live-command.ts';
 import { MUTATION } from './mutants.ts';
+import { type Options, commandOf, listOf, optionsOf, strategiesOf, wholeOf } from './options.ts';
 import { replay } from './replay.ts';
-import { saveFile, saveVerdicts } from './results.ts';
-import { svgOf } from './svg.ts';
+import { saveComparison, saveVerdicts } from './results.ts';
 import { readTrace } from './trace.ts';
 import { UsageError } from './usage-error.ts';
 import { VALIDATION } from './validate.ts';
 import { WORKLOADS } from './workloads.ts';
 
 const HELP = `npm run lab -- <command>
-  validate   [--quick] [--only V1,V12]     queueing theory against simulated events; 8 minutes on a busy machine
-  behaviours [--quick] [--only B7]         who is better and by what factor, with plots; 13 minutes
+  validate   [--quick] [--only V1,V12]     queueing theory against simulated events; 6 minutes
+  behaviours [--quick] [--only B7]         who is better and by what factor, with plots; 10 minutes
   compare    --workload NAME --replicas N --strategies a,b [--clients K] [--requests N] [--seed 1]
              --engine: the whole engine over fake transports, routing only
   live       [--requests 1200] [--repetitions 3] [--tries 6]   the same trace through real processes; 4 minutes, and
                                            the machine must be quiet
-  replay     --trace FILE --replicas N --strategies a,b      a recorded trace (recordTrace)
+  replay     --trace FILE --replicas N --slots N --strategies a,b [--speeds 1,1,0.25]    a recorded trace (recordTrace);
+                                           slots: requests a replica works on at once, which a trace does not say
   mutants    [--only p2c]                  every strategy broken on purpose is caught
 workloads: ${Object.keys(WORKLOADS).join(', ')}
 `;
 
-interface Options {
-  readonly quick?: boolean | undefined;
-  readonly engine?: boolean | undefined;
-  readonly only?: string | undefined;
-  readonly workload?: string | undefined;
-  readonly replicas?: string | undefined;
-  readonly strategies?: string | undefined;
-  readonly clients?: string | undefined;
-  readonly requests?: string | undefined;
-  readonly seed?: string | undefined;
-  readonly trace?: string | undefined;
-  readonly repetitions?: string | undefined;
-  readonly tries?: string | undefined;
-}
+type Say = (line: string) => void;
 
 /** Exit code: 0 fine, 1 a figure is off, 2 the question makes no sense. */
-export async function main(
-  args: readonly string[],
-  say: (line: string) => void,
-  complain: (line: string) => void,
-): Promise<number> {
+export async function main(args: readonly string[], say: Say, complain: Say): Promise<number> {
   try {
     return await run(args, say);
   } catch (error) {
@@ -65,126 +47,85 @@ export async function main(
   }
 }
 
-async function run(args: readonly string[], say: (line: string) => void): Promise<number> {
-  const [command, ...rest] = args;
-  if (command === undefined || command === '--help' || command === 'help') {
+async function run(args: readonly string[], say: Say): Promise<number> {
+  const [first, ...rest] = args;
+  if (first === undefined || first === '--help' || first === 'help') {
     say(HELP);
-    return command === undefined ? 2 : 0;
+    return first === undefined ? 2 : 0;
   }
-  const options = optionsOf(rest);
+  const command = commandOf(first);
+  const options = optionsOf(command, rest);
+  if (options.help === true) {
+    say(HELP);
+    return 0;
+  }
   switch (command) {
     case 'validate':
       return examine(VALIDATION, options, say, 'validate');
-    case 'behaviours': {
-      const code = await examine(BEHAVIOURS, options, say, 'behaviours');
-      if (options.only === undefined || options.only.split(',').includes('B8')) plotDip(say);
-      plotBalance(say);
-      return code;
-    }
+    case 'behaviours':
+      return examine(BEHAVIOURS, options, say, 'behaviours');
     case 'mutants':
-      return examine(MUTATION, { ...options, quick: true }, say);
-    case 'compare': {
-      const { workload } = options;
-      if (workload === undefined)
-        throw new UsageError(`--workload is missing; there are ${Object.keys(WORKLOADS).join(', ')}`);
-      if (options.engine === true && options.clients !== undefined)
-        throw new UsageError('--engine runs one engine; leave --clients out');
-      const question = {
-        workload,
-        replicas: wholeOf('replicas', options.replicas),
-        strategies: strategiesOf(options),
-        ...(options.seed !== undefined && { seeds: [wholeOf('seed', options.seed)] }),
-        ...(options.requests !== undefined && { requests: wholeOf('requests', options.requests) }),
-        ...(options.clients !== undefined && { clients: wholeOf('clients', options.clients) }),
-      };
-      const compared = options.engine === true ? await compareEngines(question) : compare(question);
-      return report(compared, `compare-${workload}.svg`, say);
-    }
-    case 'replay': {
-      if (options.trace === undefined)
-        throw new UsageError('--trace is missing: the file that formatTrace wrote');
-      const replayed = replay({
-        trace: readTrace(options.trace),
-        replicas: wholeOf('replicas', options.replicas),
-        strategies: strategiesOf(options),
-      });
-      return report(replayed, 'replay.svg', say);
-    }
-    case 'live': {
-      const findings = await live({
-        requests: wholeOf('requests', options.requests ?? '1200'),
-        repetitions: wholeOf('repetitions', options.repetitions ?? '3'),
-        tries: wholeOf('tries', options.tries ?? '6'),
-        say,
-      });
-      return examine(
-        [{ id: 'live', what: 'simulation against real processes', run: () => findings }],
-        {},
-        say,
-        // A run on a loaded machine is not worth keeping.
-        findings.some(({ what }) => what === 'clean runs') ? undefined : 'live',
-      );
-    }
-    default:
-      throw new UsageError(
-        `there is no command "${command}"; there are validate, behaviours, compare, live, replay, mutants`,
-      );
+      return examine(MUTATION, { ...options, quick: true }, say, 'mutants');
+    case 'compare':
+      return comparison(options, say);
+    case 'replay':
+      return replayed(options, say);
+    case 'live':
+      return runLive(options, say);
   }
 }
 
-function optionsOf(args: readonly string[]): Options {
-  const text = { type: 'string' } as const;
-  try {
-    return parseArgs({
-      args: [...args],
-      options: {
-        quick: { type: 'boolean' },
-        engine: { type: 'boolean' },
-        only: text,
-        workload: text,
-        replicas: text,
-        strategies: text,
-        clients: text,
-        requests: text,
-        seed: text,
-        trace: text,
-        repetitions: text,
-        tries: text,
-      },
-    }).values;
-  } catch (error) {
-    throw new UsageError((error as Error).message);
-  }
+async function comparison(options: Options, say: Say): Promise<number> {
+  const { workload } = options;
+  if (workload === undefined)
+    throw new UsageError(`--workload is missing; there are ${Object.keys(WORKLOADS).join(', ')}`);
+  if (options.engine === true && options.clients !== undefined)
+    throw new UsageError('--engine runs one engine; leave --clients out');
+  const question = {
+    workload,
+    replicas: wholeOf('replicas', options.replicas),
+    strategies: strategiesOf(options),
+    ...(options.seed !== undefined && { seeds: [wholeOf('seed', options.seed)] }),
+    ...(options.requests !== undefined && { requests: wholeOf('requests', options.requests) }),
+    ...(options.clients !== undefined && { clients: wholeOf('clients', options.clients) }),
+  };
+  const compared = options.engine === true ? await compareEngines(question) : compare(question);
+  return report(compared, `${workload}-${question.replicas}${options.engine === true ? '-engine' : ''}`, say);
 }
 
-function wholeOf(name: string, text: string | undefined): number {
-  if (text === undefined) throw new UsageError(`--${name} is missing`);
-  if (!/^\d+$/.test(text) || Number(text) < 1)
-    throw new UsageError(`--${name} must be a whole number of at least 1, not "${text}"`);
-  return Number(text);
+function replayed(options: Options, say: Say): number {
+  if (options.trace === undefined)
+    throw new UsageError('--trace is missing: the file that formatTrace wrote');
+  const replicas = wholeOf('replicas', options.replicas);
+  const answer = replay({
+    trace: readTrace(options.trace),
+    replicas,
+    // Replay says why it must be given.
+    slots: (options.slots === undefined ? undefined : wholeOf('slots', options.slots)) as number,
+    ...(options.speeds !== undefined && { speeds: options.speeds.split(',').map(numberOf) }),
+    strategies: strategiesOf(options),
+  });
+  return report(answer, `replay-${replicas}`, say);
 }
 
-function strategiesOf({ strategies }: Options): string[] {
-  if (strategies === undefined)
-    throw new UsageError('--strategies is missing, for example --strategies p2c,round-robin');
-  return strategies.split(',').filter((name) => name !== '');
-}
+/** An empty place is no zero. */
+const numberOf = (text: string): number => (text.trim() === '' ? NaN : Number(text));
 
 async function examine(
   experiments: readonly Experiment[],
   { quick = false, only }: Options,
-  say: (line: string) => void,
-  command?: string,
+  say: Say,
+  command: 'validate' | 'behaviours' | 'mutants',
 ): Promise<number> {
-  const wanted = only?.split(',');
+  const wanted = only === undefined ? undefined : listOf(only);
   const unknown = wanted?.find((id) => !experiments.some((e) => e.id === id));
-  if (unknown !== undefined) {
+  if (unknown !== undefined || wanted?.length === 0) {
     throw new UsageError(
-      `--only: there is no "${unknown}"; there are ${experiments.map((e) => e.id).join(', ')}`,
+      `--only: there is no "${unknown ?? ''}"; there are ${experiments.map((e) => e.id).join(', ')}`,
     );
   }
   const lab: Lab = quick ? QUICK : FULL;
-  const verdicts = [];
+  const verdicts: Verdict[] = [];
   const from = performance.now();
   for (const experiment of experiments) {
     if (wanted !== undefined && !wanted.includes(experiment.id)) continue;
@@ -192,67 +133,42 @@ async function examine(
     verdicts.push(verdict);
     say(`${wordOf(verdict).padEnd(7)} ${experiment.id}, ${verdict.seconds.toFixed(1)} s`);
   }
-  say(verdictTable(verdicts));
-  const failed = verdicts.filter(({ ok }) => !ok).map(({ experiment }) => experiment.id);
-  const noted = verdicts.flatMap(({ findings }) => findings.filter((f) => !f.ok && f.note !== undefined));
-  const seconds = ((performance.now() - from) / 1_000).toFixed(0);
-  say(
-    `${verdicts.length} cases in ${seconds} s${quick ? ' (quick: a tenth of the requests, 3.2 times the tolerance)' : ''}; ` +
-      (failed.length > 0
-        ? `not reproduced: ${failed.join(', ')}`
-        : noted.length > 0
-          ? 'the rest holds'
-          : 'all hold') +
-      (noted.length === 0
-        ? ''
-        : `; ${noted.length} ${noted.length === 1 ? 'figure is' : 'figures are'} known to differ`),
-  );
-  // Only a full run is worth keeping.
-  if (command !== undefined && !quick) {
+  say(verdictTable(verdicts, SIMULATED));
+  say(summaryOf(verdicts, (performance.now() - from) / 1_000, quick));
+  // Mutants are always run in the small; of the rest only a full run is worth keeping.
+  if (!quick || command === 'mutants') {
     const order = experiments.map(({ id }) => id);
-    say(saveVerdicts(command, order, verdicts));
+    say(saveVerdicts({ command, order, labels: SIMULATED }, verdicts));
   }
-  return failed.length === 0 ? 0 : 1;
+  return verdicts.every(({ ok }) => ok) ? 0 : 1;
 }
 
-function report(
-  { table, recommendation, svg }: Comparison,
-  file: string,
-  say: (line: string) => void,
-): number {
-  say(table);
-  say(`\n${recommendation}`);
-  say(saveFile(file, svg));
+function summaryOf(verdicts: readonly Verdict[], seconds: number, quick: boolean): string {
+  const failed = verdicts.filter(({ ok }) => !ok).map(({ experiment }) => experiment.id);
+  const noted = verdicts.flatMap(({ findings }) => findings.filter((f) => !f.ok && f.note !== undefined));
+  const small = quick ? ' (quick: a tenth of the requests, 3.2 times the tolerance)' : '';
+  const most = noted.length > 0 ? 'the rest holds' : 'all hold';
+  const verdict = failed.length > 0 ? `not reproduced: ${failed.join(', ')}` : most;
+  const known =
+    noted.length === 0
+      ? ''
+      : `; ${noted.length} ${noted.length === 1 ? 'figure is' : 'figures are'} known to differ`;
+  return `${verdicts.length} cases in ${seconds.toFixed(0)} s${small}; ${verdict}${known}`;
+}
+
+function report(answer: Comparison, name: string, say: Say): number {
+  say(answer.table);
+  say(`\n${answer.recommendation}`);
+  say(saveComparison(`${name}-seeds-${answer.seeds.join('-')}`, answer));
   return 0;
 }
 
-function plotDip(say: (line: string) => void): void {
-  const lines = Object.entries(dipCurves(QUICK)).map(([name, bins]) => ({
-    name,
-    points: bins.map((share, bin) => [bin * 5, share] as const),
-  }));
-  const svg = svgOf({
-    title: 'Dip to 20 % from 20 s to 30 s, 3 retries',
-    x: 's',
-    y: 'answered in time',
-    lines,
-  });
-  say(saveFile('behaviours-dip.svg', svg));
-}
-
-function plotBalance(say: (line: string) => void): void {
-  for (const workload of ['poisson', 'mixed', 'antagonists']) {
-    const { svg } = compare({
-      workload,
-      replicas: 20,
-      strategies: ['ewma-least-outstanding', 'least-outstanding', 'p2c', 'round-robin', 'random'],
-      seeds: [1],
-    });
-    say(saveFile(`behaviours-${workload}.svg`, svg));
-  }
-}
-
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  // Who reads only the beginning (`| head`) has had enough.
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code === 'EPIPE') process.exit(0);
+    throw error;
+  });
   process.exitCode = await main(
     process.argv.slice(2),
     (line) => console.log(line),

@@ -98,12 +98,17 @@ export interface Result {
   /** In time, as a share of all that ended. */
   readonly goodput: number;
   readonly attemptsPerRequest: number;
-  /** Work of attempts nobody waited for, as a share of all work. */
+  /** Slot time of attempts that gave nobody an answer, as a share of `busyMs`. */
   readonly wasted: number;
   readonly hitRate: number;
   /** Busiest server over the mean. */
   readonly imbalance: number;
+  /** Slot time of all servers. */
   readonly busyMs: number;
+  /** Requests that a crash took, waiting or worked on. */
+  readonly lostInCrash: number;
+  /** Mean latency of the last quarter of the requests over that of the first: about 1, unless more comes than can be done. */
+  readonly drift: number;
   readonly maxQueue: number;
   /** Attempts by server, as a share. */
   readonly shares: readonly number[];

@@ -3,19 +3,30 @@ import type { RoutingStrategy } from '../../lib/routing/strategy.ts';
 import { hash32 } from '../../lib/routing/hash.ts';
 import { BEHAVIOURS } from './behaviours.ts';
 import { type Experiment, type Finding, type Lab, holds } from './lab.ts';
+import { withMembers } from './strategy-under-test.ts';
 import { VALIDATION } from './validate.ts';
 
 /** A shipped strategy broken on purpose, and the experiment that has to notice. */
 interface Mutant {
   readonly strategy: string;
+  /** Tells apart those of one strategy. */
+  readonly variant?: string;
   readonly how: string;
   readonly caughtBy: string;
-  break(shipped: RoutingStrategy, options: Readonly<Record<string, unknown>>): RoutingStrategy;
+  /** `make`: another of the shipped, with other options. */
+  break(
+    shipped: RoutingStrategy,
+    options: Options,
+    make: (options: Options) => RoutingStrategy,
+  ): RoutingStrategy;
 }
+
+type Options = Readonly<Record<string, unknown>>;
 
 const picking =
   (pick: RoutingStrategy['pick']) =>
-  (shipped: RoutingStrategy): RoutingStrategy => ({ ...shipped, pick });
+  (shipped: RoutingStrategy): RoutingStrategy =>
+    withMembers(shipped, { pick });
 
 const MUTANTS: readonly Mutant[] = [
   {
@@ -34,16 +45,16 @@ const MUTANTS: readonly Mutant[] = [
     strategy: 'weighted-round-robin',
     how: 'all weights are 1',
     caughtBy: 'V31',
-    break: (shipped) => ({
-      ...shipped,
-      pick: (s, ctx) =>
-        shipped.pick(s, {
-          ...ctx,
-          view: Object.create(ctx.view, {
-            weight: { value: ctx.view.weight.map(() => 1) },
-          }) as typeof ctx.view,
-        }),
-    }),
+    break: (shipped) =>
+      withMembers(shipped, {
+        pick: (s, ctx) =>
+          shipped.pick(s, {
+            ...ctx,
+            view: Object.create(ctx.view, {
+              weight: { value: ctx.view.weight.map(() => 1) },
+            }) as typeof ctx.view,
+          }),
+      }),
   },
   {
     strategy: 'p2c',
@@ -52,10 +63,21 @@ const MUTANTS: readonly Mutant[] = [
     break: picking((_, { candidates, rng }) => candidates[Math.floor(rng() * candidates.length)]!),
   },
   {
+    strategy: 'p2c',
+    variant: 'replacement',
+    how: 'draws the second with replacement, so it may be the first again',
+    caughtBy: 'V20',
+    break: picking((_, { candidates, view, rng }) => {
+      const draw = (): number => candidates[Math.floor(rng() * candidates.length)]!;
+      const [a, b] = [draw(), draw()];
+      return view.inflight[a]! <= view.inflight[b]! ? a : b;
+    }),
+  },
+  {
     strategy: 'p2c-peak-ewma',
     how: 'learns nothing',
     caughtBy: 'V32',
-    break: (shipped) => ({ ...shipped, observe: () => {} }),
+    break: (shipped) => withMembers(shipped, { observe: () => {} }),
   },
   {
     strategy: 'least-outstanding',
@@ -66,10 +88,19 @@ const MUTANTS: readonly Mutant[] = [
     ),
   },
   {
+    strategy: 'least-outstanding',
+    variant: 'throws',
+    how: 'throws on every pick, and the picker stands in for it',
+    caughtBy: 'V35',
+    break: picking(() => {
+      throw new Error('no');
+    }),
+  },
+  {
     strategy: 'ewma-least-outstanding',
     how: 'a failure costs no more than its time',
     caughtBy: 'B7',
-    break: (shipped) => ({ ...shipped, cost: { ...shipped.cost!, penaltyMs: 0 } }),
+    break: (shipped) => withMembers(shipped, { cost: { ...shipped.cost!, penaltyMs: 0 } }),
   },
   {
     strategy: 'weighted-least-outstanding',
@@ -112,50 +143,66 @@ const MUTANTS: readonly Mutant[] = [
   },
   {
     strategy: 'prequal',
-    how: 'prefers the highest reports',
+    how: 'reads its reports upside down',
     caughtBy: 'B4',
-    break: (_, options) => {
-      return upsideDown(options['loadReporter'] as LoadReporter);
-    },
+    break: (_, options, make) =>
+      make({ ...options, loadReporter: upsideDown(options['loadReporter'] as LoadReporter) }),
   },
 ];
 
-/** Asks every candidate and takes the one that says it is slowest. */
-const upsideDown = (reporter: LoadReporter): RoutingStrategy<Map<string, number>> => ({
-  name: 'prequal',
-  init: () => new Map(),
-  pick(known, { candidates, view, rng }) {
-    const asked = [0, 1, 2].map(() => candidates[Math.floor(rng() * candidates.length)]!);
-    for (const i of asked)
-      reporter.probe(view.id[i]!, ({ inFlight }) => void known.set(view.id[i]!, inFlight));
-    return asked.reduce((worst, i) =>
-      (known.get(view.id[i]!) ?? 0) > (known.get(view.id[worst]!) ?? 0) ? i : worst,
-    );
-  },
+/** More than any server reports. */
+const MOST_IN_FLIGHT = 100_000;
+const MOST_LATENCY_MS = 10_000_000;
+
+/** Who has much to do says that it has little. */
+const upsideDown = (reporter: LoadReporter): LoadReporter => ({
+  probe: (id, report) =>
+    reporter.probe(id, ({ inFlight, latencyMs, at }) =>
+      report({ inFlight: MOST_IN_FLIGHT - inFlight, latencyMs: MOST_LATENCY_MS - latencyMs, at }),
+    ),
 });
 
-/** One experiment per mutant: that the experiment it is for fails with it. (That it passes without it is `validate` and `behaviours`.) */
+/** Each experiment is run once with what is shipped, however many mutants it has to notice. */
+const baselines = new Map<string, Promise<readonly string[]>>();
+
+function baselineOf(watched: Experiment, lab: Lab): Promise<readonly string[]> {
+  const key = JSON.stringify([watched.id, lab.seeds, lab.scale, lab.slack]);
+  const known = baselines.get(key) ?? failing(watched, lab);
+  baselines.set(key, known);
+  return known;
+}
+
+/** The figures of an experiment that do not hold, or what it threw. */
+async function failing(
+  watched: Experiment,
+  { seeds, scale, slack, strategy }: Lab,
+): Promise<readonly string[]> {
+  try {
+    // Without the charts: those of a mutant would be shown as results.
+    const findings: readonly Finding[] = await watched.run({ seeds, scale, slack, strategy });
+    return findings.filter((f) => !f.ok && f.note === undefined).map((f) => f.what);
+  } catch (error) {
+    return [String(error)];
+  }
+}
+
+/** One experiment per mutant: the one that watches fails with it, and holds without it at the same small size. */
 export const MUTATION: readonly Experiment[] = MUTANTS.map((mutant) => {
   const watched = [...VALIDATION, ...BEHAVIOURS].find(({ id }) => id === mutant.caughtBy)!;
   return {
-    id: mutant.strategy,
+    id: mutant.variant === undefined ? mutant.strategy : `${mutant.strategy}/${mutant.variant}`,
     what: `${mutant.how}; ${watched.id} ${watched.what}`,
     async run(lab: Lab): Promise<Finding[]> {
+      const make = (options: Options): RoutingStrategy => lab.strategy(mutant.strategy, options);
       const broken: Lab = {
         ...lab,
         strategy: (name, options = {}) =>
-          name === mutant.strategy
-            ? mutant.break(lab.strategy(name, options), options)
-            : lab.strategy(name, options),
+          name === mutant.strategy ? mutant.break(make(options), options, make) : lab.strategy(name, options),
       };
-      let caught: string[];
-      try {
-        caught = (await watched.run(broken)).filter((f) => !f.ok && f.note === undefined).map((f) => f.what);
-      } catch (error) {
-        caught = [String(error)];
-      }
+      const [baseline, caught] = [await baselineOf(watched, lab), await failing(watched, broken)];
       return [
-        holds('caught', 'a figure fails', caught.length === 0 ? 'nothing' : caught[0]!, caught.length > 0),
+        holds('baseline', 'all hold', baseline[0] ?? 'all hold', baseline.length === 0),
+        holds('caught', 'a figure fails', caught[0] ?? 'nothing', caught.length > 0),
       ];
     },
   };

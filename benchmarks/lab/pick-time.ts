@@ -1,6 +1,6 @@
-import { createPicker } from '../../lib/routing/picker.ts';
 import { Kernel } from './kernel.ts';
 import type { StrategyMaker } from './scenario.ts';
+import { strictPicker } from './strict-picker.ts';
 
 const PICKS = 2_000;
 const RUNS = 10;
@@ -9,7 +9,7 @@ const ENOUGH_MS = 40;
 /** Nanoseconds of a pick with its mask, on this machine; the best of up to ten runs, the first ones warm up. */
 export function timePicks(strategy: StrategyMaker, replicas: number): number {
   const kernel = new Kernel(1);
-  const picker = createPicker({
+  const picker = strictPicker({
     strategy: strategy({ probe: (_, report) => report({ inFlight: 1, latencyMs: 10, at: kernel.now() }) }),
     replicas: Array.from({ length: replicas }, (_, i) => ({
       id: `pool#${i}`,

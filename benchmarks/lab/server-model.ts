@@ -56,13 +56,16 @@ export interface Attempt {
   readonly expiresAt: number;
   /** The server begins to work on it. */
   begin?(): void;
-  end(outcome: Outcome, sent: boolean, retryAfterMs?: number): void;
+  /** `workMs`: how long it has had a slot, milliseconds. Default 0. */
+  end(outcome: Outcome, sent: boolean, retryAfterMs?: number, workMs?: number): void;
 }
 
 class Job implements Happening {
   readonly server: ServerModel;
   readonly attempt: Attempt;
   work = 0;
+  startedAt = 0;
+  /** Processor sharing: work not yet done. */
   left = 0;
   gone = false;
 
@@ -80,14 +83,17 @@ class Job implements Happening {
 export class ServerModel {
   readonly spec: ServerSpec;
   readonly index: number;
-  /** Milliseconds of slots in use. */
+  /** Milliseconds of slots in use, for what was cancelled or lost midway too. */
   busyMs = 0;
+  /** Requests that a crash took, waiting or worked on. */
+  lostInCrash = 0;
   maxQueue = 0;
   hits = 0;
   lookups = 0;
   started = 0;
   readonly #kernel: Kernel;
-  readonly #random: Random;
+  readonly #faults: Random;
+  readonly #stalls: Random;
   readonly #slots: number;
   #running: Job[] = [];
   #queue: Job[] = [];
@@ -95,16 +101,19 @@ export class ServerModel {
   #memory: Map<number, true> | undefined;
   #factor = 1;
   #sharedAt = 0;
+  /** The next end among those that share. */
   #sharing: { happen(): void; dead: boolean } | undefined;
 
   constructor(kernel: Kernel, spec: ServerSpec, index: number) {
     this.#kernel = kernel;
     this.spec = spec;
     this.index = index;
-    this.#random = kernel.stream(`faults ${index}`);
+    this.#faults = kernel.stream(`faults ${index}`);
+    this.#stalls = kernel.stream(`stalls ${index}`);
     this.#slots = spec.slots ?? 1;
     if (spec.cache !== undefined) this.#memory = new Map();
-    if (spec.antagonist !== undefined) this.#antagonise(spec.antagonist);
+    if (spec.antagonist !== undefined)
+      this.#antagonise(spec.antagonist, kernel.stream(`antagonist ${index}`));
     for (const fault of spec.faults ?? []) {
       if (fault.kind === 'crash') kernel.at(fault.from, { happen: () => this.#crash() });
     }
@@ -135,38 +144,58 @@ export class ServerModel {
     const waiting = this.#queue.findIndex((job, i) => i >= this.#head && job.attempt === attempt);
     if (waiting >= 0) {
       this.#queue.splice(waiting, 1);
+      attempt.end('cancelled', true);
       return;
     }
     const job = this.#running.find((running) => running.attempt === attempt);
-    if (job === undefined || this.spec.discipline === 'ps') return;
-    job.gone = true;
+    if (job === undefined) return;
+    const isShared = this.spec.discipline === 'ps';
+    if (isShared) this.#advanceShared();
     this.#forget(job);
-    this.#next();
+    this.#over(job, 'cancelled', this.#spentOn(job));
+    if (isShared) this.#planShared();
+    else this.#next();
   }
 
   take(attempt: Attempt): void {
     const { spec } = this;
     if (spec.faults !== undefined && this.#takenByFault(attempt)) return;
     const job = new Job(this, attempt);
-    if (spec.discipline === 'ps') return this.#share(job);
-    if (this.#running.length < this.#slots) return this.#start(job);
-    if (this.queued >= (spec.queueCap ?? Infinity)) return attempt.end('overload', false);
+    const isShared = spec.discipline === 'ps';
+    if (!isShared && this.#running.length < this.#slots) return this.#start(job);
+    // Those who share beyond the slots are as many as would wait.
+    const waiting = isShared ? this.#running.length - this.#slots : this.queued;
+    if (waiting >= (spec.queueCap ?? Infinity)) return attempt.end('overload', false);
+    if (isShared) {
+      this.maxQueue = Math.max(this.maxQueue, waiting + 1);
+      return this.#share(job);
+    }
     this.#queue.push(job);
     this.maxQueue = Math.max(this.maxQueue, this.queued);
   }
 
   /** Called by the job. */
   finished(job: Job): void {
-    job.gone = true;
     this.#forget(job);
-    this.busyMs += job.work;
-    job.attempt.end('ok', true);
+    this.#over(job, 'ok', job.work);
     this.#next();
+  }
+
+  #over(job: Job, outcome: Outcome, workMs: number): void {
+    job.gone = true;
+    this.busyMs += workMs;
+    job.attempt.end(outcome, true, undefined, workMs);
+  }
+
+  /** Slot time so far of a job that is worked on. */
+  #spentOn(job: Job): number {
+    return this.spec.discipline === 'ps' ? job.work - job.left : this.#kernel.now() - job.startedAt;
   }
 
   #start(job: Job): void {
     this.started++;
     this.#running.push(job);
+    job.startedAt = this.#kernel.now();
     job.work = this.#workOf(job.attempt);
     job.attempt.begin?.();
     this.#kernel.at(this.#kernel.now() + job.work, job);
@@ -175,7 +204,7 @@ export class ServerModel {
   #workOf({ size, key }: Attempt): number {
     const { stall, cache, speed = 1 } = this.spec;
     let work = size / (speed * this.#factor * this.#slowness());
-    if (stall !== undefined && this.#random() < stall.share) work *= stall.factor;
+    if (stall !== undefined && this.#stalls() < stall.share) work *= stall.factor;
     if (cache !== undefined && this.#remembers(key, cache.entries)) work *= cache.hitFactor;
     return work;
   }
@@ -238,7 +267,7 @@ export class ServerModel {
   }
 
   #planShared(): void {
-    if (this.#sharing !== undefined) this.#sharing.dead = true;
+    this.#stopSharing();
     let first: Job | undefined;
     for (const job of this.#running) if (first === undefined || job.left < first.left) first = job;
     if (first === undefined) return;
@@ -251,13 +280,18 @@ export class ServerModel {
         if (plan.dead) return;
         this.#advanceShared();
         this.#forget(next);
-        this.busyMs += next.work;
-        next.attempt.end('ok', true);
+        this.#over(next, 'ok', next.work);
         this.#planShared();
       },
     };
     this.#sharing = plan;
     this.#kernel.at(this.#kernel.now() + Math.max(0, left) / pace, plan);
+  }
+
+  /** What was planned to end next is off. */
+  #stopSharing(): void {
+    if (this.#sharing !== undefined) this.#sharing.dead = true;
+    this.#sharing = undefined;
   }
 
   #fault<K extends Fault['kind']>(kind?: K): Extract<Fault, { kind: K }> | undefined {
@@ -281,7 +315,7 @@ export class ServerModel {
         attempt.end('overload', false, fault.retryAfterMs);
         return true;
       case 'fail':
-        if (fault.share !== undefined && this.#random() >= fault.share) return false;
+        if (fault.share !== undefined && this.#faults() >= fault.share) return false;
         this.#kernel.at(this.#kernel.now() + fault.afterMs, {
           happen: () => attempt.end('server-error', true),
         });
@@ -290,24 +324,31 @@ export class ServerModel {
   }
 
   #crash(): void {
-    const lost = [...this.#running, ...this.#queue.slice(this.#head)];
+    if (this.spec.discipline === 'ps') {
+      this.#advanceShared();
+      this.#stopSharing();
+    }
+    const running = this.#running;
+    const waiting = this.#queue.slice(this.#head);
     this.#running = [];
     this.#queue = [];
     this.#head = 0;
     this.#memory?.clear();
-    for (const job of lost) {
-      job.gone = true;
-      job.attempt.end('transport', true);
-    }
+    this.lostInCrash += running.length + waiting.length;
+    for (const job of running) this.#over(job, 'transport', this.#spentOn(job));
+    for (const job of waiting) this.#over(job, 'transport', 0);
   }
 
-  #antagonise({ gapMs, boutMs, factor }: { gapMs: number; boutMs: number; factor: number }): void {
-    const exponential = (mean: number): number => -mean * Math.log(1 - this.#random());
+  #antagonise(
+    { gapMs, boutMs, factor }: { gapMs: number; boutMs: number; factor: number },
+    random: Random,
+  ): void {
+    const exponential = (mean: number): number => -mean * Math.log(1 - random());
     const gap = {
       happen: (): void => this.#bout(factor, exponential(boutMs), () => this.#plan(exponential(gapMs), gap)),
     };
     // Somewhere in the cycle to begin with, so that servers are not in step.
-    if (this.#random() < boutMs / (gapMs + boutMs)) gap.happen();
+    if (random() < boutMs / (gapMs + boutMs)) gap.happen();
     else this.#plan(exponential(gapMs), gap);
   }
 

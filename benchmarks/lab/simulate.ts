@@ -1,5 +1,5 @@
 import { Cancellation } from '../../lib/core/cancellation.ts';
-import { type ErrorCode, TroupeError } from '../../lib/core/errors.ts';
+import { TroupeError } from '../../lib/core/errors.ts';
 import { type Handler, type Response, compose } from '../../lib/core/interceptor.ts';
 import type { Outcome } from '../../lib/core/outcome.ts';
 import type { Random } from '../../lib/core/ports.ts';
@@ -7,16 +7,21 @@ import type { Request } from '../../lib/core/request.ts';
 import { type CircuitBreaker, createCircuitBreaker } from '../../lib/resilience/circuit-breaker.ts';
 import { backoffCeiling } from '../../lib/resilience/retry.ts';
 import { isRetryable } from '../../lib/resilience/retryable.ts';
-import { mix32 } from '../../lib/routing/hash.ts';
+import { hash32 } from '../../lib/routing/hash.ts';
 import type { Lease } from '../../lib/routing/load-meter.ts';
 import { createOutlierDetector } from '../../lib/routing/outlier.ts';
 import { type Picker, type PickerReplica, createPicker } from '../../lib/routing/picker.ts';
 import { createPool } from '../../lib/routing/pool.ts';
+import { withTiers } from '../../lib/routing/strategies/with-tiers.ts';
+import type { RoutingStrategy } from '../../lib/routing/strategy.ts';
+import { alike, failureOf } from './failures.ts';
 import { type Happening, Kernel } from './kernel.ts';
 import { LoadHistory, createReporter } from './load-reports.ts';
-import { ENDED, Record, type Result, mean, quantile } from './metrics.ts';
+import { ENDED, Record, type Result } from './metrics.ts';
+import { resultOf } from './result.ts';
 import type { Budget, Scenario } from './scenario.ts';
 import { type Attempt, ServerModel } from './server-model.ts';
+import { underTest } from './strategy-under-test.ts';
 
 /** Runs a scenario in virtual time. Pure: the same scenario and seed give the same result, event for event. */
 export function simulate(scenario: Scenario, seed: number): Result {
@@ -70,9 +75,17 @@ export async function simulateThrough(
 
 /** What the log says happened. */
 const LOG = { arrival: 1, pick: 2, settled: 3, ended: 4 } as const;
-const BIN_MS = 5_000;
 const NEVER_CANCELLED = new Cancellation();
 const ANSWER: Response = { content: [] };
+
+/** Of a key: what the engine takes it for, so that both send it the same way. */
+const hashOf = (key: number): number => hash32(String(key));
+
+/** The key of a request through layers, as `AffinityOptions.by`. */
+function affinityOf({ params }: Request): string | undefined {
+  const key = params!['key'] as number;
+  return key < 0 ? undefined : String(key);
+}
 
 interface Client {
   readonly picker: Picker;
@@ -95,6 +108,8 @@ class World implements Stage {
   wastedMs = 0;
   /** Instead of those of the clients. */
   handler: Handler | undefined;
+  /** A strategy failed. The picker would go on with another, so the run must not count. */
+  #fault: TroupeError | undefined;
   #noneWillCome = false;
   readonly #clients: Client[];
   readonly #warmAfter: number;
@@ -102,6 +117,7 @@ class World implements Stage {
   readonly #clientOf: Random;
   readonly #keys: Random;
   readonly #backoff: Random;
+  readonly #breakers: Random;
 
   constructor(scenario: Scenario, seed: number) {
     const kernel = new Kernel(seed);
@@ -110,13 +126,17 @@ class World implements Stage {
     this.servers = scenario.servers.map((spec, i) => new ServerModel(kernel, spec, i));
     this.history = scenario.servers.map(() => new LoadHistory());
     this.sent = new Float64Array(this.servers.length);
-    this.#warmAfter = Math.floor(
-      (scenario.requests ?? scenario.trace?.length ?? NaN) * (scenario.warmUp ?? 0.1),
-    );
+    const { requests = Infinity, untilMs = Infinity, trace, warmUp = 0.1 } = scenario;
+    this.#warmAfter = Math.floor((trace?.length ?? requests) * warmUp);
+    // Of a run that ends by time nobody knows how many there will be.
+    if (this.#warmAfter === Infinity && untilMs < Infinity) {
+      kernel.at(untilMs * warmUp, { happen: () => this.#forgetHits() });
+    }
     this.#sizes = kernel.stream('sizes');
     this.#clientOf = kernel.stream('clients');
     this.#keys = kernel.stream('keys');
     this.#backoff = kernel.stream('backoff');
+    this.#breakers = kernel.stream('breakers');
     const routing = kernel.stream('routing');
     this.#clients = Array.from({ length: scenario.clients ?? 1 }, (_, i) => this.#client(i, routing));
     this.#arrivals(kernel.stream('arrivals'));
@@ -127,12 +147,14 @@ class World implements Stage {
     const ids = this.servers.map((_, i) => `pool#${i}`);
     const byId = new Map(ids.map((id, i) => [id, this.servers[i]!]));
     const reporter = createReporter(kernel, byId, this.history, scenario.probeMs ?? 1);
-    const strategy = scenario.strategy({
-      probe: (id, report) => {
-        this.reports = true;
-        reporter.probe(id, report);
-      },
-    });
+    const strategy = this.#underTest(
+      scenario.strategy({
+        probe: (id, report) => {
+          this.reports = true;
+          reporter.probe(id, report);
+        },
+      }),
+    );
     const { breaker } = scenario;
     const breakers =
       breaker === undefined
@@ -140,7 +162,7 @@ class World implements Stage {
         : this.servers.map((server) =>
             createCircuitBreaker({
               clock: kernel,
-              random: this.#backoff,
+              random: this.#breakers,
               options: breaker,
               probe: () => (server.isUp ? Promise.resolve() : Promise.reject(new Error('down'))),
             }),
@@ -170,9 +192,7 @@ class World implements Stage {
         clock: kernel,
         server: `client ${number}`,
         outlier: scenario.outlier === undefined ? undefined : createOutlierDetector(ids, scenario.outlier),
-        onFault: (error) => {
-          throw error;
-        },
+        onFault: (error) => this.#failed(error),
       }),
       breakers,
       waiting: [],
@@ -180,6 +200,21 @@ class World implements Stage {
       hedgeBudget: scenario.hedge?.budget?.(kernel),
       handler,
     };
+  }
+
+  /** Within one tier at a time where there are several, as a pool of the engine. */
+  #underTest(strategy: RoutingStrategy): RoutingStrategy {
+    const tested = underTest(strategy);
+    const { servers } = this.scenario;
+    return servers.some(({ tier = 0 }) => tier !== (servers[0]!.tier ?? 0)) ? withTiers(tested) : tested;
+  }
+
+  #failed(error: TroupeError): void {
+    this.#fault ??= error;
+  }
+
+  #forgetHits(): void {
+    for (const server of this.servers) server.forgetHits();
   }
 
   /** The shipped pool with the model servers behind it, and the layers around it. */
@@ -206,6 +241,9 @@ class World implements Stage {
       clock: kernel,
       random,
       maxQueue: Infinity,
+      // Not the caller's `affinity`: that stays with the replica it had first, whatever the strategy would say.
+      affinity: { by: affinityOf },
+      onFault: (error) => this.#failed(error),
     });
     return compose(layers, (request) => pool.handle(request));
   }
@@ -222,11 +260,12 @@ class World implements Stage {
         size,
         key: request.params!['key'] as number,
         expiresAt: request.deadline,
-        end: (outcome, sent, retryAfterMs) => {
+        end: (outcome, sent, retryAfterMs, workMs = 0) => {
           kernel.log(LOG.settled, server.index);
           kernel.promised();
-          if (over) this.wastedMs += size;
-          else if (outcome === 'ok') resolve(ANSWER);
+          if (over || outcome !== 'ok') this.wastedMs += workMs;
+          if (over) return;
+          if (outcome === 'ok') resolve(ANSWER);
           else reject(failureOf(outcome, sent, retryAfterMs));
         },
       };
@@ -270,15 +309,16 @@ class World implements Stage {
       return;
     }
     if (gaps === undefined) throw new TypeError('a scenario needs gaps, closed or trace');
+    const gap = gaps(random);
     const arrival: Happening = {
       happen: () => {
         this.#arrive(size(this.#sizes), undefined);
-        const at = kernel.now() + gaps(random);
+        const at = kernel.now() + gap();
         if (this.record.arrivals < requests && at < untilMs) kernel.at(at, arrival);
         else this.#noMore();
       },
     };
-    kernel.at(gaps(random), arrival);
+    kernel.at(gap(), arrival);
   }
 
   get finished(): boolean {
@@ -298,9 +338,10 @@ class World implements Stage {
       size,
       key,
       expiresAt: kernel.now() + (this.scenario.deadlineMs ?? Infinity),
-      end: (outcome) => {
+      end: (outcome, _sent, _retryAfterMs, workMs = 0) => {
         kernel.log(LOG.settled, server.index);
-        if (!ended(outcome) && outcome === 'ok') this.wastedMs += size;
+        const waitedFor = ended(outcome);
+        if (!waitedFor || outcome !== 'ok') this.wastedMs += workMs;
       },
     };
   }
@@ -311,16 +352,17 @@ class World implements Stage {
   }
 
   #arrive(size: number, givenKey: number | undefined, then?: () => void): void {
+    if (this.#fault !== undefined) throw this.#fault;
     const { kernel, scenario } = this;
     const now = kernel.now();
     const many = this.#clients.length;
     const client = this.#clients[many === 1 ? 0 : Math.floor(this.#clientOf() * many)]!;
     const key = givenKey ?? scenario.keys?.(this.#keys) ?? -1;
     const id = this.record.arrive(now);
-    if (id === this.#warmAfter) for (const server of this.servers) server.forgetHits();
+    if (id === this.#warmAfter) this.#forgetHits();
     kernel.log(LOG.arrival, id);
     const handler = this.handler ?? client.handler;
-    if (handler !== undefined) return this.#ask(handler, id, size, key);
+    if (handler !== undefined) return this.#ask(handler, id, size, key, then);
     const call = new Call(this, client, id, size, key, then);
     client.budget?.deposit();
     client.hedgeBudget?.deposit();
@@ -328,7 +370,7 @@ class World implements Stage {
     if (scenario.hedge !== undefined && !call.done) kernel.at(now + scenario.hedge.delayMs, call);
   }
 
-  #ask(handler: Handler, id: number, size: number, key: number): void {
+  #ask(handler: Handler, id: number, size: number, key: number, then: (() => void) | undefined): void {
     const { kernel, scenario } = this;
     const now = kernel.now();
     const request: Request = Object.freeze({
@@ -343,7 +385,7 @@ class World implements Stage {
       cancellation: new Cancellation(),
       onProgress: undefined,
       principal: undefined,
-      affinity: key < 0 ? undefined : String(key),
+      affinity: undefined,
       cache: 'use',
       batch: false,
       meta: undefined,
@@ -352,9 +394,13 @@ class World implements Stage {
       facts: { attempts: 0, rounds: 0 },
     });
     kernel.promised();
+    const ended = (ok: boolean, rejected: boolean): void => {
+      this.ended(id, ok, rejected);
+      then?.();
+    };
     handler(request).then(
-      () => this.ended(id, true, false),
-      (error: unknown) => this.ended(id, false, error instanceof TroupeError && error.code === 'queue_full'),
+      () => ended(true, false),
+      (error: unknown) => ended(false, error instanceof TroupeError && error.code === 'queue_full'),
     );
   }
 
@@ -375,71 +421,8 @@ class World implements Stage {
   }
 
   result(): Result {
-    const { record, kernel, servers, scenario } = this;
-    const { arrivals } = record;
-    const first = Math.floor(arrivals * (scenario.warmUp ?? 0.1));
-    const counts = [0, 0, 0, 0, 0];
-    const bins: { ok: number; all: number }[] = [];
-    const latencies = new Float64Array(arrivals);
-    const waits = new Float64Array(arrivals);
-    let kept = 0;
-    let timeInSystem = 0;
-    let waited = 0;
-    for (let id = 0; id < arrivals; id++) {
-      const status = record.status[id]!;
-      counts[status] = counts[status]! + 1;
-      if (status !== ENDED.live && id >= first) timeInSystem += record.latency[id]!;
-      const bin = (bins[Math.floor(record.arrivedAt[id]! / BIN_MS)] ??= { ok: 0, all: 0 });
-      bin.all++;
-      if (status === ENDED.ok) bin.ok++;
-      if (id < first || (status !== ENDED.ok && status !== ENDED.late)) continue;
-      latencies[kept] = record.latency[id]!;
-      waits[kept] = record.wait[id]!;
-      if (record.wait[id]! > 1e-12) waited++;
-      kept++;
-    }
-    const sorted = latencies.slice(0, kept).sort();
-    const sortedWaits = waits.slice(0, kept).sort();
-    const endedAt = kernel.now();
-    const ended = arrivals - counts[ENDED.live]!;
-    // From the first request after the warm-up to the last one: the empty ends of a run would make it an identity.
-    const inSystem = record.areaAt[arrivals - 1]! - record.areaAt[first]!;
-    const byLittle = timeInSystem;
-    const busy = servers.map(({ busyMs }) => busyMs);
-    const work = busy.reduce((sum, ms) => sum + ms, 0);
-    const lookups = servers.reduce((sum, s) => sum + s.lookups, 0);
-    const attempts = this.sent.reduce((sum, n) => sum + n, 0);
-    return {
-      mean: mean(sorted),
-      p50: quantile(sorted, 0.5),
-      p90: quantile(sorted, 0.9),
-      p99: quantile(sorted, 0.99),
-      p999: quantile(sorted, 0.999),
-      meanWait: mean(sortedWaits),
-      p99Wait: quantile(sortedWaits, 0.99),
-      waited: waited / kept,
-      latencies: sorted,
-      arrivals,
-      ok: counts[ENDED.ok]!,
-      late: counts[ENDED.late]!,
-      failed: counts[ENDED.failed]!,
-      rejected: counts[ENDED.rejected]!,
-      live: counts[ENDED.live]!,
-      goodput: counts[ENDED.ok]! / ended,
-      attemptsPerRequest: record.attempts / arrivals,
-      wasted: work === 0 ? 0 : this.wastedMs / work,
-      hitRate: lookups === 0 ? NaN : servers.reduce((sum, s) => sum + s.hits, 0) / lookups,
-      imbalance: Math.max(...busy) / mean(busy),
-      busyMs: work,
-      maxQueue: Math.max(...servers.map(({ maxQueue }) => maxQueue)),
-      shares: Array.from(this.sent, (n) => n / attempts),
-      littleError: Math.abs(inSystem - byLittle) / byLittle,
-      balanced: record.inSystem === counts[ENDED.live],
-      bins: Array.from(bins, (bin) => (bin === undefined ? NaN : bin.ok / bin.all)),
-      endedAt,
-      logHash: kernel.logHash,
-      logged: kernel.logged,
-    };
+    if (this.#fault !== undefined) throw this.#fault;
+    return resultOf(this);
   }
 }
 
@@ -475,7 +458,7 @@ class Call implements Happening {
     this.size = size;
     this.key = key;
     this.whenDone = then;
-    this.hash = key < 0 ? undefined : mix32(key + 1);
+    this.hash = key < 0 ? undefined : hashOf(key);
     this.expiresAt = kernel.now() + (scenario.deadlineMs ?? Infinity);
     this.operation = scenario.retry?.operation ?? 'read';
   }
@@ -488,11 +471,13 @@ class Call implements Happening {
     this.attemptOnce();
   }
 
-  attemptOnce(): void {
+  /** `first`: the one that has waited longest, and stays it. */
+  attemptOnce(first = false): void {
     const { world, client } = this;
     const picked = client.picker.pick(this, this.hash);
     if (picked.kind === 'wait') {
-      client.waiting.push(this);
+      if (first) client.waiting.unshift(this);
+      else client.waiting.push(this);
       return;
     }
     if (picked.kind === 'unavailable') return this.#end(false, false);
@@ -518,14 +503,13 @@ class Call implements Happening {
       else if (this.running === 0 && !this.#again(outcome, sent, retryAfterMs))
         this.#end(false, outcome === 'overload');
     }
-    if (client.waiting.length > 0) client.waiting.shift()!.attemptOnce();
   }
 
   #again(outcome: Outcome, sent: boolean, retryAfterMs: number | undefined): boolean {
     const { world, client } = this;
     const { retry } = world.scenario;
     if (retry === undefined || this.attempt > retry.retries) return false;
-    if (!isRetryable(failureOf(outcome, sent, retryAfterMs), this.#asRequest()).retry) return false;
+    if (!isRetryable(alike(outcome, sent, retryAfterMs), this.#asRequest()).retry) return false;
     const waitMs = retryAfterMs ?? world.backoffMs(this.attempt - 1);
     if (world.kernel.now() + waitMs >= this.expiresAt) return false;
     if (client.budget?.withdraw() === false) return false;
@@ -581,13 +565,13 @@ class AttemptRun implements Attempt, Happening {
     if (!this.call.done) world.record.wait[id] = world.kernel.now() - world.record.arrivedAt[id]!;
   }
 
-  end(outcome: Outcome, sent: boolean, retryAfterMs?: number): void {
+  end(outcome: Outcome, sent: boolean, retryAfterMs?: number, workMs = 0): void {
     const { world } = this.call;
     world.kernel.log(LOG.settled, this.index);
     if (world.reports && outcome === 'ok') {
       world.history[this.index]!.add(this.inFlight, world.kernel.now() - this.startedAt);
     }
-    if (outcome === 'ok' && (this.over || this.call.done)) world.wastedMs += this.size;
+    if (outcome !== 'ok' || this.over || this.call.done) world.wastedMs += workMs;
     if (!this.over) this.#settle(outcome, sent, retryAfterMs);
   }
 
@@ -604,23 +588,8 @@ class AttemptRun implements Attempt, Happening {
       client.breakers[this.index]!.report(outcome, this.generation);
       world.kernel.promised();
     }
+    // A slot is free; as in the engine, who waits has it before whoever asked hears of the answer.
+    client.waiting.shift()?.attemptOnce(true);
     this.call.settled(outcome, sent, retryAfterMs);
   }
-}
-
-const CODES: Partial<{ [K in Outcome]: ErrorCode }> = {
-  overload: 'queue_full',
-  timeout: 'deadline_exceeded',
-  transport: 'connection_lost',
-};
-
-/** What the engine would make of it. */
-function failureOf(outcome: Outcome, sent: boolean, retryAfterMs: number | undefined): TroupeError {
-  if (outcome === 'server-error') {
-    return new TroupeError('connection_lost', 'the server failed', { delivery: 'sent' });
-  }
-  return new TroupeError(CODES[outcome] ?? 'connection_lost', outcome, {
-    delivery: sent ? 'sent' : outcome === 'overload' ? 'answered' : 'unsent',
-    retryAfterMs,
-  });
 }

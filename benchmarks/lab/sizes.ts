@@ -36,34 +36,37 @@ export function bimodal(mean: number): Size {
   return (random) => mean * (random() < 0.98 ? 0.5 : 25.5);
 }
 
-/** Gaps between arrivals, milliseconds. */
-export type Gaps = (random: Random) => number;
+/** Gaps between arrivals, milliseconds. A maker: what a stream has to remember belongs to one run. */
+export type Gaps = (random: Random) => () => number;
 
 export function poisson(perMs: number): Gaps {
-  return exponential(1 / perMs);
+  const gap = exponential(1 / perMs);
+  return (random) => () => gap(random);
 }
 
 /** Bursts: a Poisson stream whose rate is `factor` times as high in one of two states of equal mean length. */
 export function bursty(perMs: number, factor = 5, stateMs = 1_000): Gaps {
   const low = (2 * perMs) / (1 + factor);
-  let high = false;
-  let left = 0;
   return (random) => {
-    let gap = 0;
-    for (;;) {
-      if (left <= 0) {
-        high = !high;
-        left = -stateMs * Math.log(open(random));
+    let high = false;
+    let left = 0;
+    return () => {
+      let gap = 0;
+      for (;;) {
+        if (left <= 0) {
+          high = !high;
+          left = -stateMs * Math.log(open(random));
+        }
+        const next = -Math.log(open(random)) / (high ? low * factor : low);
+        // Without memory: what did not come in this state is drawn anew in the next.
+        if (next <= left) {
+          left -= next;
+          return gap + next;
+        }
+        gap += left;
+        left = 0;
       }
-      const next = -Math.log(open(random)) / (high ? low * factor : low);
-      // Without memory: what did not come in this state is drawn anew in the next.
-      if (next <= left) {
-        left -= next;
-        return gap + next;
-      }
-      gap += left;
-      left = 0;
-    }
+    };
   };
 }
 

@@ -1,19 +1,31 @@
 import type { JSONRPCMessage, Transport } from '@modelcontextprotocol/client';
 import type { Config } from '../../lib/config/config.ts';
+import { silentLogger } from '../../lib/core/ports.ts';
 import { createEngine } from '../../lib/engine/engine.ts';
 import type { Kernel } from './kernel.ts';
 import type { Result } from './metrics.ts';
 import type { Scenario } from './scenario.ts';
 import type { Attempt, ServerModel } from './server-model.ts';
 import { type Stage, simulateThrough } from './simulate.ts';
+import { underTest, withMembers } from './strategy-under-test.ts';
 import { UsageError } from './usage-error.ts';
 
 type ServerSettings = Readonly<Record<string, unknown>>;
 
 /** Nothing but routing acts, as in `simulate`. */
-const ROUTING_ONLY: ServerSettings = { retry: false, breaker: false, outlier: false, maxInFlight: 1_000_000 };
+const ROUTING_ONLY: ServerSettings = {
+  retry: false,
+  breaker: false,
+  outlier: false,
+  admission: { maxQueue: 1_000_000 },
+  // Not the `affinity` of a call: that stays with the replica it had first, whatever the strategy would say.
+  affinity: { by: 'key', argument: '/key' },
+};
 /** Longer than any run: never. */
 const NEVER_MS = 2_000_000_000;
+
+/** As good as no limit. */
+const UNLIMITED = 1_000_000;
 
 const NO_REPORTS =
   'servers behind a whole engine report no load, so strategies that ask for it cannot be run there';
@@ -39,6 +51,7 @@ export async function simulateEngine(
   settings: ServerSettings = {},
 ): Promise<Result> {
   let asked = false;
+  let fault: string | undefined;
   const result = await simulateThrough(scenario, seed, async (stage) => {
     const { kernel, servers } = stage;
     const strategy = scenario.strategy({
@@ -49,9 +62,14 @@ export async function simulateEngine(
     const engine = createEngine({
       servers: {
         pool: {
-          replicas: servers.map((server) => ({ transport: () => new ModelTransport(stage, server) })),
+          replicas: servers.map((server) => ({
+            transport: () => new ModelTransport(stage, server),
+            ...(server.spec.weight !== undefined && { weight: server.spec.weight }),
+            ...(server.spec.tier !== undefined && { tier: server.spec.tier }),
+          })),
           // The engine knows the shipped ones by name and takes others by another; the mutants are others.
-          routing: { strategy: { ...strategy, name: `${strategy.name}-of-the-lab` } },
+          routing: { strategy: withMembers(underTest(strategy), { name: `${strategy.name}-of-the-lab` }) },
+          maxInFlight: maxInFlightOf(scenario),
           era: 'legacy',
           timeoutMs: scenario.deadlineMs ?? NEVER_MS,
           trusted: true,
@@ -61,23 +79,50 @@ export async function simulateEngine(
       },
       clock: kernel,
       random: kernel.stream('routing'),
+      // An engine goes on by least outstanding where a strategy fails, which would look like a result.
+      logger: {
+        ...silentLogger,
+        warn: (message: string, fields?: Readonly<Record<string, unknown>>) => {
+          if (message === 'routing') fault ??= String(fields?.['error']);
+        },
+      },
     } as unknown as Config);
     await engine.start();
     return {
-      handler: ({ params }) => engine.callTool('pool__work', params),
+      handler: ({ params }) => {
+        const { size, key } = params as unknown as Work;
+        return engine.callTool('pool__work', key < 0 ? { size } : { size, key });
+      },
       stop: () => engine.stop({ graceMs: 0 }),
     };
   });
-  // An engine goes on by chance where a strategy fails, which would look like a result.
+  if (fault !== undefined) throw new Error(fault);
   if (asked) throw new UsageError(NO_REPORTS);
   return result;
+}
+
+/** Replicas of the simulator have a limit each, those of a server of the engine have one for all. */
+function maxInFlightOf({ servers }: Scenario): number {
+  const { maxInFlight = UNLIMITED } = servers[0]!;
+  if (servers.some((spec) => (spec.maxInFlight ?? UNLIMITED) !== maxInFlight)) {
+    throw new UsageError(
+      'replicas behind a whole engine share one maxInFlight; here they have different ones',
+    );
+  }
+  return maxInFlight;
+}
+
+interface Work {
+  readonly size: number;
+  /** Below 0: none. */
+  readonly key: number;
 }
 
 interface Incoming {
   readonly id?: string | number;
   readonly method?: string;
   readonly params?: {
-    readonly arguments?: { readonly size: number; readonly key: number };
+    readonly arguments?: { readonly size: number; readonly key?: number };
     readonly requestId?: string | number;
   };
 }
@@ -138,7 +183,7 @@ class ModelTransport implements Transport {
     }
   }
 
-  #work(id: string | number, { size, key }: { readonly size: number; readonly key: number }): void {
+  #work(id: string | number, { size, key = -1 }: { readonly size: number; readonly key?: number }): void {
     const attempt = this.#stage.attempt(this.#server, { size, key }, (outcome) => {
       this.#kernel.promised();
       if (outcome === 'transport') return this.#shut();

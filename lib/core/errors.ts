@@ -64,8 +64,9 @@ const BETWEEN_WORDS = /[\s"'<>,;=&]/;
  */
 export function cutText(text: string, limit: number): string {
   if (text.length <= limit) return text;
+  const least = limit - Math.min(MAX_WORD, limit / 2);
   let end = limit;
-  while (end > 0 && limit - end < MAX_WORD && !BETWEEN_WORDS.test(text.charAt(end - 1))) end -= 1;
+  while (end > least && !BETWEEN_WORDS.test(text.charAt(end - 1))) end -= 1;
   return text.slice(0, end);
 }
 

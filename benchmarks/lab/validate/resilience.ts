@@ -2,6 +2,8 @@ import { Cancellation } from '../../../lib/core/cancellation.ts';
 import { TroupeError } from '../../../lib/core/errors.ts';
 import { type Handler, compose } from '../../../lib/core/interceptor.ts';
 import type { Request } from '../../../lib/core/request.ts';
+import { fanOut } from '../../../lib/engine/fan-out.ts';
+import { cache, createCache } from '../../../lib/resilience/cache.ts';
 import { createCircuitBreaker } from '../../../lib/resilience/circuit-breaker.ts';
 import { hedge } from '../../../lib/resilience/hedge.ts';
 import { retry } from '../../../lib/resilience/retry.ts';
@@ -53,8 +55,7 @@ async function send(
   handlerOf: (terminal: Handler) => Handler,
   terminal: (request: Request, call: number) => Promise<Record<string, unknown>>,
 ): Promise<Sent> {
-  const gaps = poisson(perMs);
-  const random = kernel.stream('arrivals');
+  const gap = poisson(perMs)(kernel.stream('arrivals'));
   const latencies = new Float64Array(requests);
   let answered = 0;
   let calls = 0;
@@ -66,11 +67,12 @@ async function send(
       kernel.promised();
       handler(readOf(kernel, asked++)).then(
         () => {
+          kernel.log(1, calls);
           latencies[answered++] = kernel.now() - at;
         },
-        () => {},
+        () => kernel.log(2, calls),
       );
-      if (asked < requests) kernel.at(at + gaps(random), arrival);
+      if (asked < requests) kernel.at(at + gap(), arrival);
     },
   };
   kernel.at(0, arrival);
@@ -103,35 +105,44 @@ async function hedged(lab: Lab): Promise<Finding[]> {
     near('p99', 3.8005, quantile(latencies, 0.99) / unit, 0.05 * lab.slack),
     near('p99.9', 4.9517, quantile(latencies, 0.999) / unit, 0.05 * lab.slack),
     near('mean', 0.975, mean(latencies) / unit, 0.03 * lab.slack),
-    // The delay is the p95 of 256 samples, whose rank has a standard deviation of 1.4 percentage points.
-    within('extra requests', 0.05, calls / requests - 1, 0.01),
+    // The delay is the nearest rank of 256 samples, which 13 of 257 are beyond: 5.06 %. The samples are of hedged requests, of
+    // which fewer than of the others come after the delay of their time, so it comes out low by another half of a percent. What
+    // chance leaves over 780 times 256 samples is .05 %.
+    within('extra requests', 0.05, calls / requests - 1, 0.006 * lab.slack),
   ];
 }
 
-function fannedOut(lab: Lab): Finding[] {
+/** Through the shipped fan-out: how often the slowest of a hundred answers is beyond the p99 of one. */
+async function fannedOut(lab: Lab): Promise<Finding[]> {
   const kernel = new Kernel(24);
   const random = kernel.stream('sizes');
   const size = exponential(1);
   const wide = 100;
-  const times = Math.round(20_000 * Math.max(0.2, lab.scale));
-  const legs = new Float64Array(wide * times);
+  const times = Math.round(5_000 * Math.max(0.2, lab.scale));
+  const members = Array.from({ length: wide }, (_, i) => `server${i}`);
+  const legs: number[] = [];
   const slowest = new Float64Array(times);
-  for (let k = 0; k < times; k++) {
-    const at = k * 100;
-    for (let leg = 0; leg < wide; leg++) {
-      const took = size(random);
-      kernel.at(at + took, {
-        happen() {
-          legs[k * wide + leg] = kernel.now() - at;
-          slowest[k] = Math.max(slowest[k]!, kernel.now() - at);
-        },
-      });
-    }
-    if (k % 100 === 99) kernel.run();
-  }
-  kernel.run();
-  const p99 = quantile(legs.slice().sort(), 0.99);
+  const ask = (k: number): void => {
+    const rows = fanOut(undefined, {
+      members: () => members,
+      leg: () => ({
+        answer: new Promise((resolve) => void kernel.after(size(random), () => resolve({}))),
+        cancel: () => {},
+      }),
+      now: () => kernel.now(),
+    });
+    rows.subscribe(({ elapsedMs }) => {
+      kernel.log(1, k);
+      legs.push(elapsedMs);
+      slowest[k] = Math.max(slowest[k]!, elapsedMs);
+    });
+  };
+  // One after the other: each has its own hundred milliseconds.
+  for (let k = 0; k < times; k++) kernel.at(k * 100, { happen: () => ask(k) });
+  await kernel.runInTurns();
+  const p99 = quantile(Float64Array.from(legs).sort(), 0.99);
   return [
+    within('rows', wide * times, legs.length, 0),
     near('beyond the p99 of a leg', 0.634, slowest.filter((ms) => ms > p99).length / times, 0.03 * lab.slack),
   ];
 }
@@ -166,8 +177,11 @@ async function retried(lab: Lab): Promise<Finding[]> {
   ];
 }
 
+/** A flight, or what is kept, lasts D; whoever comes in it costs nothing, and the next one comes 1/λ after it. */
 async function coalesced(lab: Lab): Promise<Finding[]> {
   const found: Finding[] = [];
+  const D = 10;
+  const requests = Math.round(60_000 * Math.max(0.25, lab.scale));
   for (const [load, expected] of [
     [0.5, 0.6667],
     [1, 0.5],
@@ -175,11 +189,19 @@ async function coalesced(lab: Lab): Promise<Finding[]> {
     [5, 0.1667],
   ] as const) {
     const kernel = new Kernel(27 + load);
-    const requests = Math.round(60_000 * Math.max(0.25, lab.scale));
-    const { calls } = await send(kernel, requests, load / 10, singleFlight(), (request) =>
-      later(kernel, 10, request),
+    const { calls } = await send(kernel, requests, load / D, singleFlight({ clock: kernel }), (request) =>
+      later(kernel, D, request),
     );
-    found.push(near(`λD=${load}`, expected, calls / requests, 0.03 * lab.slack));
+    const clock = new Kernel(127 + load);
+    const kept = { ttlMs: D, maxBytes: 1_000_000 };
+    const memory = createCache({ clock, policy: { lists: kept, resources: kept, tools: kept } });
+    const missed = await send(clock, requests, load / D, cache({ of: () => memory }), async () => ({
+      contents: [],
+    }));
+    found.push(
+      near(`shared flights, λD=${load}`, expected, calls / requests, 0.03 * lab.slack),
+      near(`misses of a cache, λ·TTL=${load}`, expected, missed.calls / requests, 0.03 * lab.slack),
+    );
   }
   return found;
 }
@@ -193,7 +215,7 @@ function tripped(lab: Lab): Finding[] {
   ).map(([p, expected]) => {
     const kernel = new Kernel(34);
     const faults = kernel.stream('faults');
-    const times = Math.round(4_000 * Math.max(0.25, lab.scale));
+    const times = Math.round(40_000 * Math.max(0.1, lab.scale));
     let calls = 0;
     for (let k = 0; k < times; k++) {
       const breaker = createCircuitBreaker({
@@ -217,8 +239,9 @@ function tripped(lab: Lab): Finding[] {
         breaker.report(faults() < p ? 'transport' : 'ok', breaker.generation);
       }
       breaker.dispose();
+      kernel.log(1, calls);
     }
-    return near(`p=${p}: calls to trip`, expected, calls / times, 0.05 * lab.slack);
+    return near(`p=${p}: calls to trip`, expected, calls / times, 0.03 * lab.slack);
   });
 }
 
@@ -226,6 +249,6 @@ export const RESILIENCE: readonly Experiment[] = [
   { id: 'V23', what: 'hedge at p95, i.i.d. Exp(1)', run: hedged },
   { id: 'V24', what: 'fan-out to 100', run: fannedOut },
   { id: 'V25', what: 'retries', run: retried },
-  { id: 'V27', what: 'coalescing 1/(1+λD)', run: coalesced },
+  { id: 'V27', what: 'coalescing and cache misses 1/(1+λD)', run: coalesced },
   { id: 'V34', what: 'breaker of 5 in a row', run: tripped },
 ];

@@ -1,7 +1,9 @@
 import { describe, expect, it } from '@jest/globals';
+import { compareEngines } from '../../../benchmarks/lab/compare.ts';
 import type { Scenario } from '../../../benchmarks/lab/scenario.ts';
 import { simulate } from '../../../benchmarks/lab/simulate.ts';
-import { exponential, poisson } from '../../../benchmarks/lab/sizes.ts';
+import type { ServerSpec } from '../../../benchmarks/lab/server-model.ts';
+import { exponential, poisson, zipf } from '../../../benchmarks/lab/sizes.ts';
 import { simulateEngine } from '../../../benchmarks/lab/through-engine.ts';
 import { strategyByName } from '../../../lib/routing/strategy-registry.ts';
 
@@ -20,6 +22,47 @@ describe('simulateEngine', () => {
     expect(whole.ok).toBe(300);
     expect(whole.logHash).toBe(alone.logHash);
     expect(whole.latencies).toEqual(alone.latencies);
+  });
+
+  const cache = { entries: 50, hitFactor: 0.2 };
+  it.each<[string, string, readonly ServerSpec[], Partial<Scenario>]>([
+    ['weights', 'weighted-round-robin', [{ weight: 8 }, { weight: 1 }, { weight: 1 }], {}],
+    ['tiers', 'priority-failover', [{ tier: 1 }, { tier: 0 }, { tier: 1 }], { gaps: poisson(0.05) }],
+    ['keys', 'rendezvous', [{ cache }, { cache }, { cache }], { keys: zipf(300, 1) }],
+    ['keys of a strategy without them', 'round-robin', [{ cache }, { cache }], { keys: zipf(300, 1) }],
+    ['a limit', 'random', [{ maxInFlight: 1 }, { maxInFlight: 1 }, { maxInFlight: 1 }], {}],
+    [
+      'tiers with a limit',
+      'least-outstanding',
+      [
+        { tier: 1, maxInFlight: 1 },
+        { tier: 0, maxInFlight: 1 },
+      ],
+      {},
+    ],
+  ])('does so with %s', async (_, name, servers, more) => {
+    const of = scenario({ servers, strategy: () => strategyByName(name), ...more });
+    const [whole, alone] = [await simulateEngine(of, 1), simulate(of, 1)];
+    expect(whole.ok).toBe(300);
+    expect(whole.shares).toEqual(alone.shares);
+    expect(whole.logHash).toBe(alone.logHash);
+  });
+
+  it('refuses limits that a server of the engine cannot have', async () => {
+    const of = scenario({ servers: [{ maxInFlight: 1 }, { maxInFlight: 2 }] });
+    await expect(simulateEngine(of, 1)).rejects.toThrow('share one maxInFlight');
+  });
+
+  it('keeps a closed loop going', async () => {
+    const { strategies } = await compareEngines({
+      workload: 'closed',
+      replicas: 2,
+      strategies: ['p2c'],
+      requests: 300,
+      seeds: [1],
+    });
+    expect(strategies[0]!.goodput).toBe(1);
+    expect(strategies[0]!.busyMs).toBeGreaterThan(1_500);
   });
 
   it('loses a connection where a server crashes, and comes back to it by itself', async () => {
