@@ -1,6 +1,7 @@
 import { Cancellation } from '../core/cancellation.ts';
 import type { Clock } from '../core/clock.ts';
-import { TroupeError } from '../core/errors.ts';
+import { TroupeError, isTroupeError } from '../core/errors.ts';
+import { isJson } from '../core/json-rpc.ts';
 import type { Channel } from '../mcp/wire/channel.ts';
 import { openSession, type OpenOptions } from '../mcp/session/open.ts';
 import type { Session } from '../mcp/session/session.ts';
@@ -44,6 +45,7 @@ export class Attempt {
   #leaveGate: (() => void) | undefined;
   #phase: 'Connecting' | 'Initializing' = 'Connecting';
   #closing: Promise<void> | undefined;
+  #rest: Promise<void> | undefined;
   #opening: Promise<void> | undefined;
   #lost: ((error: TroupeError) => void) | undefined;
   /** Reported before anybody watched. */
@@ -82,10 +84,19 @@ export class Attempt {
   }
 
   close(graceMs: number): Promise<void> {
-    if (this.#closing === undefined) this.#closing = this.#close(graceMs);
-    // Who comes later may be in more of a hurry.
-    else void this.#session?.close(graceMs);
+    this.#closing ??= this.#close(graceMs);
     return this.#closing;
+  }
+
+  /** What goes on after `close`: requests of a lost session that may still be answered. Undefined: nothing. */
+  get rest(): Promise<void> | undefined {
+    return this.#rest;
+  }
+
+  /** Gives that no more than so much time. */
+  endRest(graceMs: number): Promise<void> {
+    if (this.#rest !== undefined) void this.#session?.close(graceMs);
+    return this.#rest ?? Promise.resolve();
   }
 
   async #open(): Promise<void> {
@@ -134,7 +145,8 @@ export class Attempt {
       return await work();
     } catch (error) {
       const { server, connection } = this.#options;
-      throw TroupeError.from(this.#cancellation.reason ?? error, { server, connection }).with({
+      const told = asksToReopen(error) ? error : (this.#cancellation.reason ?? error);
+      throw TroupeError.from(told, { server, connection }).with({
         server,
         connection,
       });
@@ -151,6 +163,16 @@ export class Attempt {
       new TroupeError('stopped', 'the connection was ended', { server: this.#options.server }),
     );
     await this.#opening?.catch(() => {});
+    if (this.#session?.retired === true) {
+      // It holds nobody up, and nothing of it is in the way of the next one.
+      const rest = this.#session.close(graceMs).finally(() => void link.release(0));
+      this.#rest = rest
+        .catch(() => {})
+        .finally(() => {
+          this.#rest = undefined;
+        });
+      return;
+    }
     try {
       await (this.#session === undefined
         ? this.#wire?.channel.close(Math.min(graceMs, 100))
@@ -180,4 +202,8 @@ export class Attempt {
       },
     );
   }
+}
+
+function asksToReopen(error: unknown): boolean {
+  return isTroupeError(error) && isJson(error.data) && error.data['reopen'] !== undefined;
 }

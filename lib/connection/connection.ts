@@ -45,6 +45,7 @@ export class Connection {
   #restarts = 0;
   #waiters: Array<() => void> = [];
   #latest: Attempt | undefined;
+  readonly #resting = new Set<Attempt>();
   /** A defect of ours has ended the actor: what is left of the connection can only be put away. */
   #fault: TroupeError | undefined;
 
@@ -60,6 +61,7 @@ export class Connection {
       input: {
         createAttempt: (assumeLegacy) => {
           const attempt = options.createAttempt(assumeLegacy);
+          this.#keepRest(this.#latest);
           this.#latest = attempt;
           return attempt;
         },
@@ -150,6 +152,15 @@ export class Connection {
     if (this.#fault !== undefined) this.#putAway(graceMs);
     else if (this.#state !== 'Disconnected') this.#actor.send({ type: 'disconnect', graceMs });
     await this.settled((state) => state === 'Disconnected');
+    this.#keepRest(this.#latest);
+    await Promise.all([...this.#resting].map((attempt) => attempt.endRest(graceMs)));
+  }
+
+  /** Attempts of which something is still under way are closed, but not over. */
+  #keepRest(attempt: Attempt | undefined): void {
+    if (attempt?.rest === undefined) return;
+    this.#resting.add(attempt);
+    void attempt.rest.finally(() => this.#resting.delete(attempt));
   }
 
   /** Resolves when `accept` holds for the state, now or later. */

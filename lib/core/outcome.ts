@@ -20,6 +20,13 @@ export type Outcome =
 /** `data.reason` of what was cancelled since another request for the same had its answer first. */
 export const SUPERSEDED = 'superseded';
 
+/** `data.reason` of what we do not ask a replica, which says nothing of its health. */
+export const NOT_COMPARED = 'not_compared';
+
+function isOurRefusal(data: unknown): boolean {
+  return (data as { readonly reason?: unknown } | undefined)?.reason === NOT_COMPARED;
+}
+
 /** Outcomes that say something about the health of a replica. */
 export function isCountable(outcome: Outcome): boolean {
   return outcome !== 'cancelled' && outcome !== 'refused';
@@ -47,10 +54,11 @@ export function outcomeOfError(error: unknown): Outcome {
       return 'cancelled';
     case 'deadline_exceeded':
       return error.delivery === 'unsent' ? 'refused' : 'timeout';
+    case 'unavailable':
+      return isOurRefusal(error.data) ? 'refused' : 'transport';
     case 'connection_lost':
     case 'outcome_unknown':
     case 'invalid_response':
-    case 'unavailable':
     case 'internal':
       return 'transport';
     case 'rate_limited':

@@ -313,7 +313,7 @@ class TroupeEngine implements Engine {
     const removeServer = (name: string, returns: boolean): Promise<void> =>
       this.#parts.removeServer(name, next.stop.graceMs, returns);
     try {
-      await Promise.all([
+      await allOf([
         // Each by itself: none is away longer because another still has calls to finish, or takes its time to start.
         ...plan.changed.map(async (name) => {
           await removeServer(name, true);
@@ -487,6 +487,12 @@ function promptGet(name: unknown, args: unknown): RequestShape {
   const target = checkText(name, 'the name of the prompt');
   const given = checkArguments(args, 'the arguments of the prompt');
   return new Shape('prompts/get', target, namedParams(target, given));
+}
+
+/** All of them to their end; then the first failure, if there was one. */
+async function allOf(works: ReadonlyArray<Promise<unknown>>): Promise<void> {
+  for (const outcome of await Promise.allSettled(works))
+    if (outcome.status === 'rejected') throw outcome.reason;
 }
 
 function stopped(): TroupeError {

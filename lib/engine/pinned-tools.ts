@@ -5,6 +5,7 @@ import type { Clock } from '../core/clock.ts';
 import { TroupeError } from '../core/errors.ts';
 import type { Interceptor } from '../core/interceptor.ts';
 import type { Json } from '../core/json-rpc.ts';
+import { NOT_COMPARED } from '../core/outcome.ts';
 import type { Principal, Request } from '../core/request.ts';
 import { createPins, type Pins, type Quarantine, type Sighting } from '../security/pinning.ts';
 import { readableDefinition } from '../security/readable-definition.ts';
@@ -70,9 +71,7 @@ export function createPinnedTools(deps: PinnedToolsDeps): PinnedTools | undefine
     return new TroupeError(
       'unavailable',
       `this replica offers another "${name}" than the one that was compared`,
-      {
-        server: request.server,
-      },
+      { server: request.server, data: { reason: NOT_COMPARED } },
     );
   };
   return {
@@ -131,6 +130,18 @@ function sightingOf(tool: Json, redactor: Redactor): Sighting {
 
 /** A definition too large to compare is like no other, not even like itself. */
 function fingerprintOf(tool: Json): string {
+  let known = fingerprints.get(tool);
+  if (known === undefined) {
+    known = fingerprinted(tool);
+    fingerprints.set(tool, known);
+  }
+  return known;
+}
+
+/** By object: one that is listed is looked at more than once. */
+const fingerprints = new WeakMap<Json, string>();
+
+function fingerprinted(tool: Json): string {
   try {
     return fingerprintTool(tool);
   } catch {

@@ -36,6 +36,8 @@ export interface Replica {
   offered: Fingerprints | undefined;
   /** Sessions so far. */
   sessions: number;
+  /** Somebody has asked for it since it last failed. */
+  wanted: boolean;
   /** It had failed when it made room for others: until when it is not connected again, monotonic milliseconds, and why. */
   resting: { readonly until: number; readonly error: TroupeError | undefined } | undefined;
 }

@@ -334,7 +334,10 @@ export class Server {
     await this.#credentials.answer(answer);
     // One that is still putting its last attempt away goes on a little later.
     const waiting = this.replicas.filter(({ connection }) => connection.state === 'AuthRequired');
-    for (const { connection } of waiting) connection.authorized();
+    for (const replica of waiting) {
+      replica.wanted = true;
+      replica.connection.authorized();
+    }
     await Promise.all(
       waiting.map(({ connection }) => connection.settled((state) => state !== 'AuthRequired')),
     );
@@ -377,6 +380,7 @@ export class Server {
       odd: false,
       sessions: 0,
       resting: undefined,
+      wanted: false,
       offered: undefined,
     };
     replica.connection = new Connection({
@@ -387,6 +391,8 @@ export class Server {
       restart: (error) => {
         const judged = restartPolicy(error, history, clock.now(), server.restart, random);
         history = judged.history;
+        // From here on it goes on by itself.
+        replica.wanted = false;
         return judged.verdict;
       },
       onSession: (session) => {
@@ -425,6 +431,25 @@ export class Server {
     return replica;
   }
 
+  /** Mostly it has one. What gave it back while it could do nothing waits for one only where somebody wants it. */
+  async #place(replica: Replica, cancellation: Cancellation): Promise<void> {
+    const { connections } = this.#deps;
+    const pooled = this.#pooled(replica);
+    if (connections.tryEnter(pooled)) return;
+    const full = new TroupeError('queue_full', 'the pool of connections has no place for another try', {
+      server: this.name,
+    });
+    if (!replica.wanted) throw full;
+    const patience = cancellation.child();
+    const disarm = this.#deps.clock.after(this.config.startTimeoutMs, () => patience.cancel(full));
+    try {
+      await connections.enter(pooled, patience);
+    } finally {
+      disarm();
+      patience.release();
+    }
+  }
+
   #attempt(replica: Replica, assumeLegacy: boolean): Attempt {
     const { config: server } = this;
     const deps = this.#deps;
@@ -440,8 +465,7 @@ export class Server {
       startTimeoutMs: server.startTimeoutMs,
       gate: {
         enter: async (cancellation) => {
-          // It has its place already, unless it gave it back while it could do nothing by itself.
-          await deps.connections.enter(this.#pooled(replica), cancellation);
+          await this.#place(replica, cancellation);
           leaveGate = await deps.gate.enter(cancellation);
           return leaveGate;
         },

@@ -4,6 +4,7 @@ import type { Emit } from '../core/events.ts';
 import { TroupeError } from '../core/errors.ts';
 import { compose, type Handler, type Interceptor, type Response } from '../core/interceptor.ts';
 import type { Json } from '../core/json-rpc.ts';
+import { NOT_COMPARED } from '../core/outcome.ts';
 import type { Random } from '../core/ports.ts';
 import type { Request } from '../core/request.ts';
 import type { Stages } from '../core/stages.ts';
@@ -147,6 +148,7 @@ async function afterList(
     throw new TroupeError('unavailable', `its tools cannot be compared with what was accepted: ${detail}`, {
       server: request.server,
       retryAfterMs,
+      data: { reason: NOT_COMPARED },
       cause: error,
     });
   }

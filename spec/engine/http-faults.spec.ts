@@ -157,6 +157,9 @@ describe('what is under way', () => {
       delivery: 'unsent',
     });
     expect(engine.connection('s').state).toBe('AuthRequired');
+    // Another session does not wait for them.
+    await engine.authorize('s');
+    expect(engine.connection('s').state).toBe('Connected');
     expect(await Promise.all(running)).toEqual(Array.from({ length: 5 }, () => 'late'));
   });
 
@@ -198,6 +201,28 @@ describe('a session that the server does not know any more', () => {
     for (let i = 0; i < 2; i += 1) await failureOf(engine.callTool('s__t'));
     await until(() => of.count('initialize') === 2, 'a new session');
     expect(await textOf(engine.callTool('s__t'))).toBe('done');
+  });
+
+  it('is not given up over what a tool says of sessions of its own, however often', async () => {
+    const { opens } = sessions();
+    const of = await handmade((asked) => {
+      if (opens(asked)) return true;
+      if (asked.message.params?.name === 'slow') {
+        setTimeout(() => asked.say({ result: { content: [{ type: 'text', text: 'late' }] } }), 300);
+        return true;
+      }
+      if (asked.message.params?.name !== 't') return false;
+      asked.say({ error: { code: -32_602, message: 'unknown browser session "abc"' } }, 404);
+      return true;
+    });
+    const engine = one(of.url);
+    await engine.start();
+    await engine.listTools();
+    const running = textOf(engine.callTool('s__slow'));
+    for (let i = 0; i < 3; i += 1)
+      expect(await failureOf(engine.callTool('s__t'))).toMatchObject({ code: 'protocol_error' });
+    expect(await running).toBe('late');
+    expect(of.count('initialize')).toBe(1);
   });
 
   it('is opened where a server that had none asks for one', async () => {

@@ -95,7 +95,10 @@ export class LiveSession implements Session {
             (cancellation) => this.#housekeeping(cancellation),
           );
     wire.observe({
-      onNotification: (method, params) => this.#observer?.onNotification(method, params),
+      // What a session says that nobody uses any more is no news.
+      onNotification: (method, params) => {
+        if (this.#lost === undefined) this.#observer?.onNotification(method, params);
+      },
       onClose: (error) => this.#end(error),
       onGap: () => this.#missedChanges(),
       onOddity: (error, count) => {
@@ -107,6 +110,10 @@ export class LiveSession implements Session {
 
   get transport(): string {
     return this.#options.wire.channel.kind;
+  }
+
+  get retired(): boolean {
+    return this.#retired;
   }
 
   get inFlight(): number {
@@ -137,7 +144,7 @@ export class LiveSession implements Session {
       method,
       ...(body === undefined ? {} : { params: body }),
     });
-    if (sent !== undefined) sent.catch((error: unknown) => wire.onOddity(TroupeError.from(error)));
+    if (sent !== undefined) sent.catch((error: unknown) => wire.noticed(TroupeError.from(error)));
   }
 
   supports(method: string): boolean {
@@ -269,7 +276,7 @@ export class LiveSession implements Session {
         facts,
       );
     }
-    wire.onOddity(
+    wire.noticed(
       new TroupeError(
         'unsupported',
         `outputSchema of tool ${tool} cannot be checked: ${verdict.reason}`,
@@ -303,6 +310,7 @@ export class LiveSession implements Session {
   }
 
   #missedChanges(): void {
+    if (this.#lost !== undefined) return;
     for (const feature of ['tools', 'resources', 'prompts'] as const) {
       if (announcesListChanges(this.capabilities, feature))
         this.#observer?.onNotification(`notifications/${feature}/list_changed`, undefined);
@@ -334,8 +342,8 @@ const nothing = (): void => {};
 /** Where each message goes on a way of its own, so that one which is refused says nothing of the others. */
 const OF_THEIR_OWN: ReadonlySet<string> = new Set(['streamable-http', 'sse']);
 
-/** How long what is under way on a lost session may still be answered before another is opened, milliseconds. */
-const RETIRED_MS = 10_000;
+/** How long what is under way on a lost session may still be answered, beside the next one, milliseconds. */
+const RETIRED_MS = 60_000;
 
 /** The server speaks another revision than the one that was agreed on. */
 const UNSUPPORTED_PROTOCOL_VERSION = -32_022;
@@ -347,8 +355,13 @@ const UNSUPPORTED_PROTOCOL_VERSION = -32_022;
 function endsSession(error: TroupeError): boolean {
   const data = isJson(error.data) ? error.data : undefined;
   if (error.code === 'auth_required') return data?.['status'] !== 403;
-  if (data?.['code'] === UNSUPPORTED_PROTOCOL_VERSION) return true;
+  if (data?.['code'] === UNSUPPORTED_PROTOCOL_VERSION) return saysWhatItSpeaks(data['data']);
   if (error.delivery !== 'unsent') return false;
   if (error.code === 'connection_lost') return data?.['reason'] === 'session_expired';
   return error.code === 'unavailable' && data?.['status'] === undefined;
+}
+
+/** The code alone may be one of a server's own. */
+function saysWhatItSpeaks(data: unknown): boolean {
+  return isJson(data) && Array.isArray(data['supported']);
 }

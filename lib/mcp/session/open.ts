@@ -76,8 +76,10 @@ export async function openSession(options: OpenOptions): Promise<Session> {
       ...(prior === undefined ? {} : { prior: prior as PriorDiscovery }),
     });
   } catch (error) {
-    if (cancellation.reason !== undefined) throw cancellation.reason;
-    throw failedOpening(error, options, prior);
+    const { reason } = cancellation;
+    // A server over HTTP that says nothing to the probe for all of the time may be one that does not know it.
+    if (reason?.code === 'deadline_exceeded' && wasProbe(options, prior)) throw toLegacy(reason);
+    throw reason ?? failedOpening(error, options, prior);
   } finally {
     cancellation.ignore(slot);
   }
@@ -98,7 +100,8 @@ export async function openSession(options: OpenOptions): Promise<Session> {
     batchWindowMs: options.batchWindowMs,
   });
   if (prior?.kind === 'modern' && options.prior === undefined) await confirm(session, options);
-  if (options.era === 'auto') {
+  // What was only tried since the probe came to nothing is no verdict: the next opening asks again.
+  if (options.era === 'auto' && !(options.assumeLegacy && OF_REQUESTS.has(wire.channel.kind))) {
     const discover = client.getDiscoverResult();
     verdicts.put(
       verdictKey,
@@ -118,7 +121,7 @@ function createClient(options: OpenOptions, prior: Verdict | undefined): Client 
           probe: {
             timeoutMs: Math.max(
               1,
-              Math.round(options.timeoutMs * (PROBED.has(wire.channel.kind) ? PROBE_SHARE : 1)),
+              Math.round(options.timeoutMs * (wire.channel.kind === 'stdio' ? PROBE_SHARE : 1)),
             ),
           },
         };
@@ -131,7 +134,7 @@ function createClient(options: OpenOptions, prior: Verdict | undefined): Client 
     ...(negotiation === undefined ? {} : { versionNegotiation: negotiation }),
   });
   client.onerror = (error) =>
-    wire.onOddity(fromSdk(error, { server: wire.server, connection: wire.connection }));
+    wire.noticed(fromSdk(error, { server: wire.server, connection: wire.connection }));
   const declared = host.capabilities;
   if (declared['sampling'] !== undefined) {
     client.setRequestHandler(
@@ -204,13 +207,21 @@ function stale(options: OpenOptions, error: TroupeError): TroupeError {
 
 /** Channels whose end says nothing: there is a request at a time. */
 const OF_REQUESTS: ReadonlySet<string> = new Set(['streamable-http', 'sse']);
-const PROBED: ReadonlySet<string> = new Set(['stdio', 'streamable-http']);
 
-/** No answer in the time of the probe, or a defect of the server: not what one says that is down, busy, or wants credentials. */
-function isStumble({ code, data }: TroupeError): boolean {
-  if (code === 'deadline_exceeded') return true;
+function wasProbe({ wire, era }: OpenOptions, prior: Verdict | undefined): boolean {
+  return era === 'auto' && prior === undefined && OF_REQUESTS.has(wire.channel.kind);
+}
+
+/** A defect of the server: not what one says that is down, busy, or wants credentials. */
+function isDefect({ data }: TroupeError): boolean {
   const status = isJson(data) ? data['status'] : undefined;
   return status === 500 || status === 501;
+}
+
+function toLegacy(error: TroupeError): TroupeError {
+  return error.with({
+    data: { ...(isJson(error.data) ? error.data : {}), reopen: 'legacy' satisfies Reopen },
+  });
 }
 
 function failedOpening(error: unknown, options: OpenOptions, prior: Verdict | undefined): TroupeError {
@@ -227,15 +238,9 @@ function failedOpening(error: unknown, options: OpenOptions, prior: Verdict | un
     });
   }
   // Some servers end on any request before `initialize`: that they did is the answer to the question.
-  const probed = prior === undefined && options.era === 'auto';
   const ends = !OF_REQUESTS.has(wire.channel.kind) && lost !== undefined;
-  // Others fail over it, or say nothing: they get the question that they know.
-  const stumbles = OF_REQUESTS.has(wire.channel.kind) && isStumble(known);
-  if (probed && !options.assumeLegacy && (ends || stumbles)) {
-    return known.with({
-      ...facts,
-      data: { ...(isJson(known.data) ? known.data : {}), reopen: 'legacy' satisfies Reopen },
-    });
-  }
+  if (options.era === 'auto' && prior === undefined && ends) return toLegacy(known.with(facts));
+  // Others have a defect there: they get the question that they know.
+  if (wasProbe(options, prior) && isDefect(known)) return toLegacy(known.with(facts));
   return known.with(facts);
 }

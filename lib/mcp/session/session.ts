@@ -40,6 +40,8 @@ export interface Session {
   readonly transport: string;
   /** Ordinary requests handed over and not yet settled. */
   readonly inFlight: number;
+  /** Lost for new requests, while what was under way may still be answered. */
+  readonly retired: boolean;
   /** Messages received so far; a number that stays the same is silence. */
   readonly heard: number;
   /** An ordinary request: the result as the server sent it. */

@@ -71,6 +71,8 @@ export class Outgoing implements ListedUnderWay {
   challenged = false;
   /** Credentials were asked for help with its resuming, once. */
   resumeChallenged = false;
+  /** It asks only whether the server knows our session. */
+  isQuestion = false;
   /** It was sent again with a new nonce, once. */
   renewed = false;
   /** The credentials that travelled with it. */

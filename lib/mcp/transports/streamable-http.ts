@@ -50,6 +50,8 @@ export interface HttpChannelOptions {
   readonly dispatcher?: Dispatcher | undefined;
 }
 
+/** The id of a ping of the channel itself. */
+const SESSION_QUESTION = 'troupe:session';
 const MAX_REDIRECTS = 3;
 const MAX_SESSION_ID = 4096;
 const METHODS_OF_OPENING: ReadonlySet<string> = new Set(['initialize', 'server/discover']);
@@ -87,8 +89,8 @@ class StreamableHttpChannel implements Channel, OutgoingHost, NotificationHost {
   /** Whose frame is being read. */
   #source: Outgoing | undefined;
   #expiring: TroupeError | undefined;
-  /** The last refusal looked as if the server did not know our session, but may have been about the request. */
-  #doubted = false;
+  /** Whether the server is being asked if it knows our session. */
+  #asking = false;
   #disarmExpiry: Disarm | undefined;
   #closed = false;
   #closing: Promise<void> | undefined;
@@ -176,7 +178,6 @@ class StreamableHttpChannel implements Channel, OutgoingHost, NotificationHost {
 
   accepted(outgoing: Outgoing, headers: IncomingHttpHeaders): void {
     this.#succeeded = true;
-    this.#doubted = false;
     this.credentials?.answered?.(200, headers);
     if (outgoing.method === 'initialize') this.#adoptSession(outgoing, headers);
     else if (outgoing.method === 'notifications/initialized' && !this.modern) {
@@ -189,9 +190,9 @@ class StreamableHttpChannel implements Channel, OutgoingHost, NotificationHost {
     if (outgoing.over) return;
     const { status } = refusal;
     const answer = outgoing.ids.length === 1 ? errorAnswer(refusal, outgoing.ids[0]) : undefined;
-    const loss = this.#lossOf(outgoing, refusal);
+    const loss = this.#lossOf(outgoing, refusal, answer !== undefined);
     // An answer with our id is the server's judgement of the request, whatever its status and words: it may have run.
-    if (loss !== undefined && (answer === undefined || saysItself(answer))) {
+    if (loss !== undefined && (answer === undefined || outgoing.isQuestion || saysItself(answer))) {
       this.#expire(outgoing, loss);
       return;
     }
@@ -201,8 +202,8 @@ class StreamableHttpChannel implements Channel, OutgoingHost, NotificationHost {
       outgoing.accept();
       this.read(refusal.text, outgoing);
       outgoing.ended();
-      // … but where nothing else is heard from it any more, it was about the session all the same.
-      if (loss !== undefined && mentionsSession(answer)) this.#doubt(loss);
+      // … but it may have been about the session all the same.
+      if (loss !== undefined && mentionsSession(answer)) this.#askForSession();
       return;
     }
     const error = refused(this.server, refusal, this.client.clock.wallTime());
@@ -223,22 +224,32 @@ class StreamableHttpChannel implements Channel, OutgoingHost, NotificationHost {
   }
 
   /** What the refusal says of our session, if it says anything of it. */
-  #lossOf(outgoing: Outgoing, refusal: Refusal): TroupeError | undefined {
+  #lossOf(outgoing: Outgoing, refusal: Refusal, isAnswer: boolean): TroupeError | undefined {
     if (outgoing.session !== undefined)
       return saysSessionLost(refusal) ? sessionExpired(this.server, refusal) : undefined;
     // A server that got along without sessions before asks for one now.
-    const asks = this.#succeeded && refusal.status === 400 && /session/i.test(refusal.text);
+    const asks = this.#succeeded && !isAnswer && refusal.status === 400 && /session/i.test(refusal.text);
     return asks && !METHODS_OF_OPENING.has(outgoing.method ?? '')
       ? sessionExpired(this.server, refusal)
       : undefined;
   }
 
-  #doubt(loss: TroupeError): void {
-    if (this.#doubted) {
-      this.#expiring ??= loss.with({ delivery: 'sent' });
-      this.#expireWhenTold();
+  /** Whether the server still knows our session: what it says to a ping is about nothing else. */
+  #askForSession(): void {
+    if (this.#asking || this.#expiring !== undefined) return;
+    void this.#ask();
+  }
+
+  async #ask(): Promise<void> {
+    const ping = { jsonrpc: '2.0', id: SESSION_QUESTION, method: 'ping' } as const;
+    this.#asking = true;
+    try {
+      await this.#send([ping], JSON.stringify(ping), undefined, true);
+    } catch {
+      // Refused as lost, which has been acted upon, or for another reason, which says nothing.
+    } finally {
+      this.#asking = false;
     }
-    this.#doubted = true;
   }
 
   redirected(outgoing: Outgoing, status: number, target: URL): void {
@@ -275,6 +286,7 @@ class StreamableHttpChannel implements Channel, OutgoingHost, NotificationHost {
   }
 
   unanswered(id: RequestId, error: TroupeError): void {
+    if (id === SESSION_QUESTION) return;
     this.#receiver?.onUnanswered(id, error);
   }
 
@@ -303,7 +315,12 @@ class StreamableHttpChannel implements Channel, OutgoingHost, NotificationHost {
 
   // ── sending ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  #send(messages: readonly RpcMessage[], body: string, options: SendOptions | undefined): Promise<void> {
+  #send(
+    messages: readonly RpcMessage[],
+    body: string,
+    options: SendOptions | undefined,
+    isQuestion = false,
+  ): Promise<void> {
     const { server } = this;
     if (this.#closed || this.#receiver === undefined)
       throw new TroupeError(
@@ -313,6 +330,7 @@ class StreamableHttpChannel implements Channel, OutgoingHost, NotificationHost {
       );
     if (this.#expiring !== undefined) throw this.#expiring.with({ delivery: 'unsent' });
     const outgoing = new Outgoing(this, messages, Buffer.from(body), options?.headers);
+    outgoing.isQuestion = isQuestion;
     for (const id of outgoing.ids) {
       // Those of the dispatcher are never given twice.
       if (!isDispatched(id) && this.#waitingFor(id) !== undefined)
@@ -476,6 +494,10 @@ class StreamableHttpChannel implements Channel, OutgoingHost, NotificationHost {
 
   #onMessage(message: RpcMessage): void {
     if (this.#over) return;
+    if (!('method' in message) && message.id === SESSION_QUESTION) {
+      this.#isAwaited(SESSION_QUESTION);
+      return;
+    }
     if (!('method' in message) && !this.#isAwaited(message.id ?? undefined)) {
       if (
         'error' in message &&

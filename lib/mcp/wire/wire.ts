@@ -29,15 +29,15 @@ const BATCH_REVISION = '2025-03-26';
  * Requests of the server that are handed on: pings, and what it asks of the host, of which `engine/inbound.ts` answers far
  * fewer. The burst is for servers that ask for everything when they start.
  */
-const REQUESTS_PER_SECOND = 200;
-const REQUEST_BURST = 1_000;
+const REQUESTS_PER_SECOND = 1_000;
+const REQUEST_BURST = 2_000;
 
 /**
  * Answers that nobody waits for, and other faults; late answers do not count. More than the channels let through of
  * garbage (`notificationsPerSecond`), so that a server that prints its log where its messages belong is put up with.
  */
-const FAULTS_PER_SECOND = 400;
-const FAULT_BURST = 2_000;
+const FAULTS_PER_SECOND = 2_000;
+const FAULT_BURST = 4_000;
 
 /** Who goes on beyond these without a pause for so long is hung up on, milliseconds. */
 const FLOOD_MS = 3_000;
@@ -120,7 +120,7 @@ export class Wire implements ChannelReceiver {
       connection: this.connection,
       ...options,
       onFailed: (error) => {
-        if (error.delivery === 'sent') this.#owed += 1;
+        if (error.delivery === 'sent' && this.#owed < FAULT_BURST) this.#owed += 1;
         options.onFailed?.(error);
       },
       batches:
@@ -177,6 +177,11 @@ export class Wire implements ChannelReceiver {
   onOddity(error: TroupeError): void {
     if (isJson(error.data) && error.data['reason'] === NOTIFICATIONS_DROPPED) this.#missed();
     this.#faulty(() => error);
+  }
+
+  /** What we find odd ourselves; the server has not sent it. */
+  noticed(error: TroupeError): void {
+    this.#odd(() => error);
   }
 
   /**
