@@ -66,8 +66,9 @@ export function createPinnedTools(deps: PinnedToolsDeps): PinnedTools | undefine
     if (quarantine !== undefined) return refused(quarantine, request.server ?? '');
     if (offered === undefined || request.server === undefined) return undefined;
     const name = String(request.params?.['name']);
-    const reviewed = seen.get(pinName(request.server, request.principal));
-    if (reviewed === undefined || reviewed.get(name) === offered.get(name)) return undefined;
+    const reviewed = seen.get(pinName(request.server, request.principal))?.get(name);
+    // What is like nothing is no question of replicas: the pins alone say whether it may be called.
+    if (reviewed === offered.get(name) || reviewed?.startsWith(INCOMPARABLE) !== false) return undefined;
     return new TroupeError(
       'unavailable',
       `this replica offers another "${name}" than the one that was compared`,
@@ -130,24 +131,14 @@ function sightingOf(tool: Json, redactor: Redactor): Sighting {
 
 /** A definition too large to compare is like no other, not even like itself. */
 function fingerprintOf(tool: Json): string {
-  let known = fingerprints.get(tool);
-  if (known === undefined) {
-    known = fingerprinted(tool);
-    fingerprints.set(tool, known);
-  }
-  return known;
-}
-
-/** By object: one that is listed is looked at more than once. */
-const fingerprints = new WeakMap<Json, string>();
-
-function fingerprinted(tool: Json): string {
   try {
     return fingerprintTool(tool);
   } catch {
-    return `incomparable ${randomUUID()}`;
+    return `${INCOMPARABLE} ${randomUUID()}`;
   }
 }
+
+const INCOMPARABLE = 'incomparable';
 
 /** How the server is reached, without what is secret: a token that is replaced is no other server. */
 function launchOf({ replicas }: ResolvedServer, redactor: Redactor): Sighting | undefined {

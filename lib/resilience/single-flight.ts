@@ -48,7 +48,7 @@ const REPEATABLE: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'unavailable',
 ]);
 
-/** A failure this near to the deadline, milliseconds, may be one for lack of time: nothing waits longer between two attempts, unless it was told to. */
+/** A failure this near to the deadline, milliseconds, may be one for lack of time: few waits between two attempts are longer, unless a server asks for it. */
 const NEAR_MS = 1_000;
 
 /**

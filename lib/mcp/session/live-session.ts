@@ -17,6 +17,7 @@ import {
   type Subscriptions,
   type Refusals,
 } from './subscriptions.ts';
+import { postsEach } from '../wire/channel.ts';
 
 export interface LiveSessionOptions {
   readonly wire: Wire;
@@ -241,7 +242,7 @@ export class LiveSession implements Session {
   }
 
   #retire(error: TroupeError): void {
-    if (!OF_THEIR_OWN.has(this.transport)) {
+    if (!postsEach(this.#options.wire.channel)) {
       this.#end(error);
       return;
     }
@@ -338,9 +339,6 @@ function jsonOr(value: unknown): Json {
 }
 
 const nothing = (): void => {};
-
-/** Where each message goes on a way of its own, so that one which is refused says nothing of the others. */
-const OF_THEIR_OWN: ReadonlySet<string> = new Set(['streamable-http', 'sse']);
 
 /** How long what is under way on a lost session may still be answered, beside the next one, milliseconds. */
 const RETIRED_MS = 60_000;

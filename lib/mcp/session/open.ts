@@ -20,6 +20,7 @@ import type { Wire } from '../wire/wire.ts';
 import { LiveSession } from './live-session.ts';
 import type { HostDoor, Session } from './session.ts';
 import type { Verdict, Verdicts } from './verdicts.ts';
+import { postsEach } from '../wire/channel.ts';
 
 const MODERN_REVISION = '2026-07-28';
 
@@ -50,7 +51,7 @@ export interface OpenOptions {
 /** What an opening that failed asks of the next one; found in `data.reopen` of its error. */
 export type Reopen = 'legacy' | 'probe';
 
-/** A server that is silent when probed is a legacy one; waiting longer than this for it to show delays everyone. */
+/** A silent stdio server is a legacy one; waiting longer than this for it to show delays everyone. */
 const PROBE_SHARE = 0.3;
 
 /**
@@ -101,7 +102,7 @@ export async function openSession(options: OpenOptions): Promise<Session> {
   });
   if (prior?.kind === 'modern' && options.prior === undefined) await confirm(session, options);
   // What was only tried since the probe came to nothing is no verdict: the next opening asks again.
-  if (options.era === 'auto' && !(options.assumeLegacy && OF_REQUESTS.has(wire.channel.kind))) {
+  if (options.era === 'auto' && !(options.assumeLegacy && postsEach(wire.channel))) {
     const discover = client.getDiscoverResult();
     verdicts.put(
       verdictKey,
@@ -205,11 +206,8 @@ function stale(options: OpenOptions, error: TroupeError): TroupeError {
   return error.with({ data: { reopen: 'probe' satisfies Reopen, reason: 'the cached verdict is stale' } });
 }
 
-/** Channels whose end says nothing: there is a request at a time. */
-const OF_REQUESTS: ReadonlySet<string> = new Set(['streamable-http', 'sse']);
-
 function wasProbe({ wire, era }: OpenOptions, prior: Verdict | undefined): boolean {
-  return era === 'auto' && prior === undefined && OF_REQUESTS.has(wire.channel.kind);
+  return era === 'auto' && prior === undefined && postsEach(wire.channel);
 }
 
 /** A defect of the server: not what one says that is down, busy, or wants credentials. */
@@ -238,7 +236,7 @@ function failedOpening(error: unknown, options: OpenOptions, prior: Verdict | un
     });
   }
   // Some servers end on any request before `initialize`: that they did is the answer to the question.
-  const ends = !OF_REQUESTS.has(wire.channel.kind) && lost !== undefined;
+  const ends = !postsEach(wire.channel) && lost !== undefined;
   if (options.era === 'auto' && prior === undefined && ends) return toLegacy(known.with(facts));
   // Others have a defect there: they get the question that they know.
   if (wasProbe(options, prior) && isDefect(known)) return toLegacy(known.with(facts));

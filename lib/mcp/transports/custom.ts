@@ -6,7 +6,8 @@ import type { RequestId, RpcMessage } from '../../core/json-rpc.ts';
 import type { Limits } from '../../core/limits.ts';
 import { fromSdk } from '../errors.ts';
 import type { Channel, ChannelReceiver, SendOptions } from '../wire/channel.ts';
-import { DROPS_TOLD_MS, NOTIFICATIONS_DROPPED, TokenBucket } from '../wire/inbound.ts';
+import { DroppedNotifications } from '../wire/dropped-notifications.ts';
+import { TokenBucket } from '../wire/token-bucket.ts';
 import { answeredId, faultOf } from './parsed-message.ts';
 import type { SdkSendOptions, SdkTransport } from './sdk-transport.ts';
 import { endsWithin } from './within.ts';
@@ -46,8 +47,7 @@ class CustomChannel implements Channel {
   readonly #server: string;
   /** The transport has parsed them already; this keeps them from going further. */
   readonly #notifications: TokenBucket;
-  #dropped = 0;
-  #dropsToldAt = -Infinity;
+  readonly #dropped: DroppedNotifications;
   #transport: SdkTransport | undefined;
   #receiver: ChannelReceiver | undefined;
   /** Requests with a response stream of their own, and what ends it. */
@@ -64,9 +64,9 @@ class CustomChannel implements Channel {
     this.#options = options;
     this.#server = options.server;
     const { limits, clock } = options;
-    this.#notifications = new TokenBucket(limits.notificationsPerSecond, limits.notificationBurst, () =>
-      clock.now(),
-    );
+    const now = (): number => clock.now();
+    this.#notifications = new TokenBucket(limits.notificationsPerSecond, limits.notificationBurst, now);
+    this.#dropped = new DroppedNotifications(this.#notifications, now, options.server);
   }
 
   get streamPerRequest(): boolean {
@@ -278,7 +278,8 @@ class CustomChannel implements Channel {
     const known = message as RpcMessage;
     if ('method' in known && !('id' in known)) {
       if (this.#notifications.empty) {
-        this.#drop();
+        const told = this.#dropped.another();
+        if (told !== undefined) this.#receiver?.onOddity(told);
         return;
       }
       this.#notifications.take();
@@ -286,20 +287,6 @@ class CustomChannel implements Channel {
     const id = answeredId(known);
     if (id !== undefined) this.#streams.delete(id);
     this.#receiver?.onMessage(known);
-  }
-
-  #drop(): void {
-    this.#dropped += 1;
-    const now = this.#options.clock.now();
-    if ((this.#dropped & (this.#dropped - 1)) !== 0 && now - this.#dropsToldAt < DROPS_TOLD_MS) return;
-    this.#dropsToldAt = now;
-    const detail = `too many notifications: ${this.#dropped} dropped so far (limits \`notificationsPerSecond\`, \`notificationBurst\`)`;
-    this.#receiver?.onOddity(
-      this.#error('limit_exceeded', detail, {
-        delivery: 'answered',
-        data: { reason: NOTIFICATIONS_DROPPED },
-      }),
-    );
   }
 
   #onError(error: unknown): void {

@@ -52,6 +52,8 @@ export interface HttpChannelOptions {
 
 /** The id of a ping of the channel itself. */
 const SESSION_QUESTION = 'troupe:session';
+/** Whoever has not answered it by then is asked again with the next doubt, milliseconds. */
+const QUESTION_MS = 5_000;
 const MAX_REDIRECTS = 3;
 const MAX_SESSION_ID = 4096;
 const METHODS_OF_OPENING: ReadonlySet<string> = new Set(['initialize', 'server/discover']);
@@ -243,11 +245,13 @@ class StreamableHttpChannel implements Channel, OutgoingHost, NotificationHost {
   async #ask(): Promise<void> {
     const ping = { jsonrpc: '2.0', id: SESSION_QUESTION, method: 'ping' } as const;
     this.#asking = true;
+    const disarm = this.client.clock.after(QUESTION_MS, () => this.forget(SESSION_QUESTION), { unref: true });
     try {
       await this.#send([ping], JSON.stringify(ping), undefined, true);
     } catch {
       // Refused as lost, which has been acted upon, or for another reason, which says nothing.
     } finally {
+      disarm();
       this.#asking = false;
     }
   }

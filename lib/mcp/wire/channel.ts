@@ -53,3 +53,8 @@ export interface Channel {
   /** Ends the conversation; waits at most `graceMs` for a polite end (DELETE of a session, end of stdin). Idempotent; ends with `onClose`. */
   close(graceMs: number): Promise<void>;
 }
+
+/** Over HTTP each message goes on a way of its own: one that is refused, or has no answer, says nothing of the others. */
+export function postsEach({ kind }: Pick<Channel, 'kind'>): boolean {
+  return kind === 'streamable-http' || kind === 'sse';
+}

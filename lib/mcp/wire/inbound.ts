@@ -4,12 +4,9 @@ import { isJson, type Json, type RequestId, type RpcMessage } from '../../core/j
 import type { Limits } from '../../core/limits.ts';
 import type { ChannelReceiver } from './channel.ts';
 import { endOfNest, endOfString, exceedsDepth } from './depth.ts';
+import { DroppedNotifications } from './dropped-notifications.ts';
 import { GLANCE_BYTES, mayHaveId, responseId } from './glance.ts';
-
-/** `data.reason` of the oddity that tells of dropped notifications: among them may be news of a changed list. */
-export const NOTIFICATIONS_DROPPED = 'notifications_dropped';
-/** While more are dropped, that is told at least this often, milliseconds. */
-export const DROPS_TOLD_MS = 1_000;
+import { TokenBucket } from './token-bucket.ts';
 
 /**
  * The longest array that is taken apart, in members. We send at most 100 requests in one, and `maxInFlight` are 256; what
@@ -55,9 +52,7 @@ class Reader implements Inbound {
   readonly #maxBytes: number;
   readonly #maxDepth: number;
   readonly #bucket: TokenBucket;
-  readonly #now: () => number;
-  #dropped = 0;
-  #dropsToldAt = -Infinity;
+  readonly #dropped: DroppedNotifications;
   /** The last error, and the text it was made of. */
   #fault: { readonly detail: string; readonly error: TroupeError } | undefined;
 
@@ -66,8 +61,8 @@ class Reader implements Inbound {
     this.#server = server;
     this.#maxBytes = limits.messageBytes;
     this.#maxDepth = limits.depth;
-    this.#now = now;
     this.#bucket = new TokenBucket(limits.notificationsPerSecond, limits.notificationBurst, now);
+    this.#dropped = new DroppedNotifications(this.#bucket, now, server);
   }
 
   read(frame: Buffer | string): void {
@@ -186,19 +181,8 @@ class Reader implements Inbound {
   }
 
   #drop(): void {
-    this.#dropped += 1;
-    const count = this.#dropped;
-    const now = this.#now();
-    if ((count & (count - 1)) !== 0 && now - this.#dropsToldAt < DROPS_TOLD_MS) return;
-    this.#dropsToldAt = now;
-    const { rate, burst } = this.#bucket;
-    const detail = `the server sent more than ${rate} notifications per second (burst ${burst}): ${count} dropped so far (limits \`notificationsPerSecond\`, \`notificationBurst\`)`;
-    const facts = {
-      server: this.#server,
-      delivery: 'answered',
-      data: { reason: NOTIFICATIONS_DROPPED },
-    } as const;
-    this.#receiver.onOddity(new TroupeError('limit_exceeded', detail, facts));
+    const told = this.#dropped.another();
+    if (told !== undefined) this.#receiver.onOddity(told);
   }
 
   #tooLong(frame: Buffer | string): boolean {
@@ -313,40 +297,4 @@ function hasMoreMembers(text: string, most: number): boolean {
     if (at === -1) return false;
   }
   return false;
-}
-
-/** `rate` tokens per second up to `burst`; an infinite rate never empties it. */
-export class TokenBucket {
-  readonly rate: number;
-  readonly burst: number;
-  readonly #now: () => number;
-  #tokens: number;
-  #at: number;
-
-  constructor(rate: number, burst: number, now: () => number) {
-    this.rate = rate;
-    this.burst = burst;
-    this.#now = now;
-    this.#tokens = rate === Infinity ? Infinity : burst;
-    this.#at = now();
-  }
-
-  /** Asks the clock only when the last token is spent. */
-  get empty(): boolean {
-    if (this.#tokens >= 1) return false;
-    this.#refill();
-    return this.#tokens < 1;
-  }
-
-  take(): void {
-    if (this.#tokens === Infinity) return;
-    this.#refill();
-    if (this.#tokens >= 1) this.#tokens -= 1;
-  }
-
-  #refill(): void {
-    const now = this.#now();
-    this.#tokens = Math.min(this.burst, this.#tokens + ((now - this.#at) * this.rate) / 1000);
-    this.#at = now;
-  }
 }

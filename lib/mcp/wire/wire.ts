@@ -3,7 +3,8 @@ import { TroupeError, type ErrorCode } from '../../core/errors.ts';
 import { isJson, type Json, type RequestId, type RpcMessage, type RpcRequest } from '../../core/json-rpc.ts';
 import type { Channel, ChannelReceiver } from './channel.ts';
 import { Dispatcher, type DispatcherOptions } from './dispatcher.ts';
-import { DROPS_TOLD_MS, NOTIFICATIONS_DROPPED, TokenBucket } from './inbound.ts';
+import { DROPS_TOLD_MS, NOTIFICATIONS_DROPPED } from './dropped-notifications.ts';
+import { TokenBucket } from './token-bucket.ts';
 import { SdkLane } from './sdk-lane.ts';
 
 /** Who hears what the server says by itself. */
