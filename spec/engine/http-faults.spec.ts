@@ -175,7 +175,7 @@ describe('what is under way', () => {
     const from = performance.now();
     await engine.stop({ graceMs: 100 });
     expect(performance.now() - from).toBeLessThan(3_000);
-    expect(await running).toMatchObject({ delivery: 'sent' });
+    expect(await running).toMatchObject({ code: 'outcome_unknown', delivery: 'sent' });
   });
 });
 

@@ -213,15 +213,22 @@ export class LiveSession implements Session {
       this.#disarmWait?.();
       this.#waitNoLonger = nothing;
     }
-    if (this.#retired && this.#lost !== undefined) this.#dispatcher.close(this.#lost);
-    this.#dispatcher.abort(
-      new TroupeError('stopped', 'the engine ended the connection', {
-        server: wire.server,
-        connection: wire.connection,
-      }),
-    );
+    this.#dispatcher.abort(this.#reasonToEnd());
     await wire.channel.close(Math.max(0, graceMs - (clock.now() - started)));
     await client.close().catch(() => {});
+  }
+
+  #reasonToEnd(): TroupeError {
+    const { server, connection } = this.#options.wire;
+    const lost = this.#retired ? this.#lost : undefined;
+    // Those still under way on a lost session were not refused, as the one that ended it was: they have had their time.
+    return lost === undefined
+      ? new TroupeError('stopped', 'the engine ended the connection', { server, connection })
+      : new TroupeError('connection_lost', `no answer came after the session was lost: ${lost.detail}`, {
+          server,
+          connection,
+          cause: lost,
+        });
   }
 
   #end(error: TroupeError): void {

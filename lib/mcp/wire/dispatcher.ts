@@ -52,6 +52,13 @@ const AT_FAULT: ReadonlySet<string> = new Set([
 /** Official servers refuse more in one array. */
 const MAX_BATCH = 100;
 
+/** To a request it is a lost connection, whatever the peer did to deserve its end. */
+function asLoss(cause: TroupeError): TroupeError {
+  return AT_FAULT.has(cause.code)
+    ? new TroupeError('connection_lost', cause.detail, { data: cause.data, cause })
+    : cause;
+}
+
 /**
  * The lane of ordinary requests: own string ids, progress, cancel that reaches the server, delivery facts, and
  * results handed on untouched. It owns no timer: deadlines and aborts arrive through the call's cancellation.
@@ -204,16 +211,14 @@ export class Dispatcher {
 
   /** Later requests are refused; what is under way may still be answered. */
   refuse(cause: TroupeError): void {
-    // To a request it is a lost connection, whatever the peer did to deserve its end.
-    this.#closed ??= AT_FAULT.has(cause.code)
-      ? new TroupeError('connection_lost', cause.detail, { data: cause.data, cause })
-      : cause;
+    this.#closed ??= asLoss(cause);
   }
 
   /** The channel is gone: every pending request fails with its cause, later ones are refused. */
   close(cause: TroupeError): void {
     this.refuse(cause);
-    const lost = this.#closed ?? cause;
+    // Not why others were refused before: what was under way then was lost only now.
+    const lost = asLoss(cause);
     for (const pending of this.#pending.all()) {
       // Who hears of a failure may have ended the others.
       if (!this.#settled(pending)) continue;
